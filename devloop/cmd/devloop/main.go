@@ -1,0 +1,82 @@
+// Devloop reloads a Go server without losing a request. "devloop up" holds the
+// listening socket and runs air; air calls "devloop build" and "devloop swap".
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"devloop/internal/config"
+)
+
+// streams are the standard streams of a command.
+type streams struct {
+	out, err io.Writer
+}
+
+// An exitError ends the program with a code and nothing more to say.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	err := run(ctx, os.Args[1:], os.Getenv, streams{os.Stdout, os.Stderr})
+	os.Exit(explain(err, os.Stderr))
+}
+
+// explain prints an error, if there is something to say, and returns the exit code.
+func explain(err error, stderr io.Writer) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if code, ok := errors.AsType[exitError](err); ok {
+		return int(code)
+	}
+	fmt.Fprintln(stderr, "devloop:", err)
+	if _, ok := errors.AsType[*config.UsageError](err); ok {
+		fmt.Fprintln(stderr, "'devloop help' tells more.")
+		return 2
+	}
+	return 1
+}
+
+const usage = `usage: devloop COMMAND
+
+  up      hold the listening socket, run air, and reload the server at each edit
+  build   for air's cmd: "go build" with its own arguments; newest wins
+  swap    for air's entrypoint: run this binary in place of the one that serves
+  notice  for air's rules: print a line in the loop's terminal
+  status  print what serves, as JSON
+  wait    wait until something serves
+
+"devloop COMMAND -h" tells more.
+`
+
+func run(ctx context.Context, args []string, getenv func(string) string, std streams) error {
+	if len(args) == 0 {
+		fmt.Fprint(std.err, usage)
+		return exitError(2)
+	}
+	commands := map[string]func(context.Context, []string, func(string) string, streams) error{
+		"up": up, "build": build, "swap": swap, "notice": notice, "status": status, "wait": wait,
+	}
+	switch name := args[0]; name {
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(std.out, usage)
+		return nil
+	default:
+		command, ok := commands[name]
+		if !ok {
+			return &config.UsageError{Err: fmt.Errorf("unknown command %q", name)}
+		}
+		return command(ctx, args[1:], getenv, std)
+	}
+}

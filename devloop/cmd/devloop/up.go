@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"devloop/internal/air"
+	"devloop/internal/config"
+	"devloop/internal/control"
+	"devloop/internal/gobuild"
+	"devloop/internal/listener"
+	"devloop/internal/loop"
+	"devloop/internal/process"
+	"devloop/internal/report"
+	"devloop/internal/server"
+)
+
+// up runs the loop until ctx is done.
+func up(ctx context.Context, args []string, getenv func(string) string, std streams) error {
+	root, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("find the working directory: %w", err)
+	}
+	cfg, err := config.Parse(args, root, std.err)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(cfg.Dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is no directory: give the Go module's with -C", cfg.Dir)
+	}
+	place, err := control.Claim(getenv, cfg.Root)
+	if err != nil {
+		return err
+	}
+	defer place.Release()
+	sockets, err := listener.Open(ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer sockets.Close()
+	commands, err := net.Listen("unix", place.Socket())
+	if err != nil {
+		return fmt.Errorf("open the control socket: %w", err)
+	}
+	defer commands.Close()
+
+	starter := process.NewStarter()
+	defer starter.Close()
+	printer := report.New(std.out, cfg.Root, cfg.Dir)
+	supervisor := &server.Supervisor{
+		Starter: starter, Listeners: sockets.Files(), RunDir: place.Dir,
+		ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout,
+		Output: printer, Reporter: printer,
+	}
+	supervisor.Init()
+	reloads := &loop.Loop{
+		Dir: cfg.Dir, Announce: cfg.Announce,
+		Starter: starter, Server: supervisor, Printer: printer,
+	}
+	env, err := watcherEnv(os.Environ(), getenv)
+	if err != nil {
+		return err
+	}
+	watcher := &air.Keeper{Starter: starter, Command: cfg.Air, Dir: cfg.Dir, Env: env, Reporter: printer}
+	answers := &answerer{loop: reloads, server: supervisor, printer: printer, config: cfg}
+
+	var tasks sync.WaitGroup
+	tasks.Go(func() { watcher.Run(ctx) })
+	tasks.Go(func() { reloads.Sweep(ctx) })
+	go control.Serve(ctx, commands, answers.handle)
+	<-ctx.Done()
+
+	// The default action of a second signal would leave the children to their
+	// parent-death signal; kill them in order instead.
+	hard, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	sockets.Close()
+	reloads.Close()
+	supervisor.Close(hard)
+	tasks.Wait()
+	return nil
+}
+
+// watcherEnv makes sure that the commands in air's configuration find this
+// very program under the name devloop.
+func watcherEnv(env []string, getenv func(string) string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's file: %w", err)
+	}
+	return append(env, "PATH="+filepath.Dir(self)+string(filepath.ListSeparator)+getenv("PATH")), nil
+}
+
+// An answerer carries out what devloop's other commands ask for.
+type answerer struct {
+	loop    *loop.Loop
+	server  *server.Supervisor
+	printer *report.Printer
+	config  config.Config
+
+	mu   sync.Mutex
+	swap context.CancelFunc // ends the latest "devloop swap"
+}
+
+func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply {
+	switch r.Op {
+	case control.Build:
+		request := gobuild.Request{Dir: r.Dir, Args: r.Args, Env: r.Env}
+		if _, err := request.Output(); err != nil {
+			a.printer.Notice(err.Error())
+			return control.Reply{Code: 2, Error: err.Error()}
+		}
+		return control.Reply{Code: a.loop.Build(request)}
+	case control.Swap:
+		return a.serve(ctx, r)
+	case control.Notice:
+		a.printer.Notice(strings.Join(r.Args, " "))
+		return control.Reply{}
+	case control.Status:
+		return control.Reply{State: a.state()}
+	case control.Wait:
+		for a.server.Serving() == 0 {
+			changed := a.server.Changed()
+			if a.server.Serving() != 0 {
+				break
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return control.Reply{Code: 1}
+			}
+		}
+		return control.Reply{State: a.state()}
+	default:
+		return control.Reply{Code: 2, Error: fmt.Sprintf("this loop does not know %q: restart it, it may be older than this command", r.Op)}
+	}
+}
+
+// serve runs a binary and stays until air ends the command or asks again; air
+// takes the command for the server, so that its end would look like a crash.
+func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	if a.swap != nil {
+		a.swap() // left behind by an air that was killed
+	}
+	a.swap = cancel
+	a.mu.Unlock()
+	path := r.Args[0]
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.Dir, path)
+	}
+	a.loop.Run(server.Command{Path: path, Args: r.Args[1:], Dir: r.Dir, Env: r.Env})
+	<-ctx.Done()
+	return control.Reply{}
+}
+
+func (a *answerer) state() *control.State {
+	s := a.loop.Status()
+	return &control.State{
+		PID: s.PID, Loop: os.Getpid(), Root: a.config.Root, Listen: a.config.Listen,
+		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
+	}
+}

@@ -1,0 +1,135 @@
+// Package gobuild runs "go build" so that its output appears whole or not at
+// all, and so that it can be cancelled with everything it started.
+package gobuild
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"devloop/internal/process"
+)
+
+// A Request is one build as the caller of "devloop build" asked for it.
+type Request struct {
+	Dir  string   // absolute working directory
+	Args []string // arguments of "go build"; one must be -o FILE
+	Env  []string // environment, as of os.Environ
+}
+
+// A CompileError is a build that failed by what the go command said.
+type CompileError struct {
+	Lines []string // its output, without headings
+}
+
+func (e *CompileError) Error() string { return strings.Join(e.Lines, "\n") }
+
+// Output returns the absolute path of the binary that the request asks for.
+func (r Request) Output() (string, error) {
+	i, value, err := findOutput(r.Args)
+	if err != nil {
+		return "", err
+	}
+	if i < 0 {
+		return "", errors.New("devloop build needs -o FILE among its arguments: the binary that 'devloop swap' runs")
+	}
+	if !filepath.IsAbs(value) {
+		value = filepath.Join(r.Dir, value)
+	}
+	return value, nil
+}
+
+// findOutput returns the index of the -o argument, or -1, and its value.
+func findOutput(args []string) (int, string, error) {
+	for i, arg := range args {
+		name, value, joined := strings.Cut(arg, "=")
+		if name != "-o" && name != "--o" {
+			continue
+		}
+		if joined {
+			return i, value, nil
+		}
+		if i+1 == len(args) {
+			return 0, "", errors.New("flag needs an argument: -o")
+		}
+		return i, args[i+1], nil
+	}
+	return -1, "", nil
+}
+
+// withOutput returns the arguments with another -o, in the same place: go
+// wants -C to stay first.
+func withOutput(args []string, output string) []string {
+	i, _, _ := findOutput(args)
+	rest := args[i+1:]
+	if !strings.Contains(args[i], "=") {
+		rest = args[i+2:]
+	}
+	return slices.Concat(args[:i], []string{"-o=" + output}, rest)
+}
+
+// Run builds into a file beside the output and renames it when it is whole.
+// It returns a *CompileError when the go command refused the sources, the
+// context's error when it was cancelled, and any other error as it came.
+func Run(ctx context.Context, starter *process.Starter, r Request) error {
+	output, err := r.Output()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+		return fmt.Errorf("make the output's directory: %w", err)
+	}
+	// A directory, not a file: go build refuses to overwrite what is no binary.
+	scratch, err := os.MkdirTemp(filepath.Dir(output), ".build-")
+	if err != nil {
+		return fmt.Errorf("make room for the output: %w", err)
+	}
+	defer os.RemoveAll(scratch)
+	fresh := filepath.Join(scratch, filepath.Base(output))
+
+	var said bytes.Buffer
+	cmd := exec.Command("go", append([]string{"build"}, withOutput(r.Args, fresh)...)...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.Dir, r.Env, &said, &said
+	p, err := starter.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Kill()
+		return context.Cause(ctx)
+	}
+	if !p.State().Success() {
+		lines := Lines(said.String())
+		if len(lines) == 0 {
+			lines = []string{"go build: " + p.State().String()}
+		}
+		return &CompileError{lines}
+	}
+	if err := os.Rename(fresh, output); err != nil {
+		return fmt.Errorf("put the binary in place: %w", err)
+	}
+	return nil
+}
+
+// Lines returns what the go command printed without blank lines and without
+// the "# package" headings, which repeat what the paths say.
+func Lines(output string) []string {
+	var out []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" || strings.HasPrefix(line, "# ") {
+			continue
+		}
+		out = append(out, line)
+	}
+	return out
+}

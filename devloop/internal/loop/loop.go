@@ -1,0 +1,353 @@
+// Package loop turns edits into reloads: one build at a time, of which the
+// newest wins, and a swap when it changed the program.
+package loop
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"devloop/internal/gobuild"
+	"devloop/internal/process"
+	"devloop/internal/report"
+	"devloop/internal/server"
+	"devloop/internal/source"
+)
+
+// errSuperseded ends a reload that a later edit has overtaken.
+var errSuperseded = errors.New("superseded by a later edit")
+
+// A Loop reloads a server. Set the exported fields before first use.
+type Loop struct {
+	Dir      string // absolute root of the module that is built
+	Announce string // where the server is reached, for the first line
+	Starter  *process.Starter
+	Server   *server.Supervisor
+	Printer  *report.Printer
+
+	mu       sync.Mutex
+	cycle    *cycle // the latest
+	build    *gobuild.Request
+	run      *server.Command
+	started  source.Tree // sources when the latest build began
+	finished source.Tree // sources of the latest build that was not superseded
+	failure  string      // what the latest build or start said, if it failed
+	reloads  int
+	closed   bool
+}
+
+// A cycle is one reload, from its trigger to its end.
+type cycle struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	code   int // exit code for whoever asked
+}
+
+// Build runs the build and, if that changed the program, the swap. It returns
+// an exit code once no later build has overtaken it.
+func (l *Loop) Build(r gobuild.Request) int {
+	l.mu.Lock()
+	l.build = &r
+	l.start(true)
+	l.mu.Unlock()
+	return l.wait()
+}
+
+// Run makes c the command that serves.
+func (l *Loop) Run(c server.Command) {
+	l.mu.Lock()
+	l.run = &c
+	l.mu.Unlock()
+	// A build under way ends in a swap of its own and must not be interrupted.
+	l.wait()
+	l.mu.Lock()
+	if l.cycle == nil || l.cycle.ended() {
+		l.start(false)
+	}
+	l.mu.Unlock()
+	l.wait()
+}
+
+func (c *cycle) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// start begins a cycle in place of the one under way; l.mu is held.
+func (l *Loop) start(build bool) {
+	if l.closed {
+		return
+	}
+	before := l.cycle
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := &cycle{cancel: cancel, done: make(chan struct{})}
+	l.cycle = c
+	go func() {
+		defer close(c.done)
+		defer cancel(nil)
+		if before != nil {
+			before.cancel(errSuperseded)
+			<-before.done
+		}
+		switch {
+		case ctx.Err() != nil:
+		case build:
+			c.code = l.reload(ctx)
+		default:
+			l.swap(ctx, reload{tree: l.finished})
+		}
+	}()
+}
+
+// wait returns the code of the cycle that no other has overtaken.
+func (l *Loop) wait() int {
+	for {
+		l.mu.Lock()
+		c := l.cycle
+		l.mu.Unlock()
+		if c == nil {
+			return 0
+		}
+		<-c.done
+		l.mu.Lock()
+		latest := l.cycle == c
+		l.mu.Unlock()
+		if latest {
+			return c.code
+		}
+	}
+}
+
+// A reload is what a cycle with a build knows when it comes to the swap.
+type reload struct {
+	built   bool
+	began   time.Time
+	tree    source.Tree // the sources that were built
+	changes []source.Change
+	timing  report.Timing
+}
+
+// reload builds, then swaps.
+func (l *Loop) reload(ctx context.Context) int {
+	r := reload{built: true, began: time.Now()}
+	tree, err := l.scan()
+	if err != nil {
+		l.fail(ctx, err)
+		return 1
+	}
+	r.tree = tree
+	l.mu.Lock()
+	l.started = tree
+	if l.finished != nil { // at the first build everything would be new
+		r.changes = tree.Since(l.finished)
+	}
+	request := *l.build
+	l.mu.Unlock()
+
+	r.timing.Detect = sinceEdit(r.began, r.changes)
+	err = gobuild.Run(ctx, l.Starter, request)
+	r.timing.Build = time.Since(r.began)
+	if err != nil {
+		l.buildFailed(ctx, err, r)
+		return 1
+	}
+	l.swap(ctx, r)
+	return 0 // the build is good, which is what air asks about
+}
+
+// swap makes the latest build serve.
+func (l *Loop) swap(ctx context.Context, r reload) {
+	l.mu.Lock()
+	command := l.run
+	l.mu.Unlock()
+	if command == nil { // air will say what to run
+		l.finish(r.tree, "")
+		return
+	}
+	began := time.Now()
+	s, err := l.Server.Swap(ctx, *command, r.built)
+	if err != nil {
+		l.swapFailed(ctx, err, r)
+		return
+	}
+	r.timing.Swap = s.Handed
+	r.timing.Start = time.Since(began) - s.Handed
+	l.mu.Lock()
+	first := l.reloads == 0
+	if s.Outcome == server.Swapped {
+		l.reloads++
+	}
+	l.mu.Unlock()
+	if s.Outcome == server.Rejected {
+		return
+	}
+	l.finish(r.tree, "")
+	switch {
+	case s.Outcome == server.Swapped && first:
+		l.Printer.Serving(l.Announce, s.PID)
+	case s.Outcome == server.Swapped:
+		l.Printer.Reloaded(r.timing, r.changes)
+	case len(r.changes) == 0: // nobody edited anything
+	case s.Outcome == server.LineNumbers:
+		l.Printer.Unchanged("only line numbers changed", s.PID, r.changes)
+	default:
+		l.Printer.Unchanged("same program", s.PID, r.changes)
+	}
+}
+
+func (l *Loop) buildFailed(ctx context.Context, err error, r reload) {
+	compile, ok := errors.AsType[*gobuild.CompileError](err)
+	if !ok {
+		l.fail(ctx, err)
+		return
+	}
+	// Air may ask twice for one save: the same sources fail the same way.
+	if l.finish(r.tree, compile.Error()) {
+		l.Printer.BuildFailed(r.timing.Build, l.Server.Serving(), compile.Lines)
+	}
+}
+
+func (l *Loop) swapFailed(ctx context.Context, err error, r reload) {
+	start, ok := errors.AsType[*server.StartError](err)
+	if !ok {
+		l.fail(ctx, err)
+		return
+	}
+	l.finish(r.tree, start.Error())
+	l.Printer.StartFailed(start.Error(), l.Server.Serving(), start.Tail)
+}
+
+// fail reports an error unless it is that of a cancelled cycle.
+func (l *Loop) fail(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		l.Printer.Failed(err, l.Server.Serving())
+	}
+}
+
+// finish notes the end of a cycle that ran its course, and reports whether
+// that is news.
+func (l *Loop) finish(tree source.Tree, failure string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	news := l.failure != failure || len(tree.Since(l.finished)) > 0
+	l.finished, l.failure = tree, failure
+	return news
+}
+
+func (l *Loop) scan() (source.Tree, error) {
+	l.mu.Lock()
+	build := l.build
+	l.mu.Unlock()
+	var skip []string
+	if build != nil {
+		if out, err := build.Output(); err == nil {
+			if rel, err := filepath.Rel(l.Dir, filepath.Dir(out)); err == nil && rel != "." {
+				skip = append(skip, filepath.ToSlash(rel))
+			}
+		}
+	}
+	return source.Scan(l.Dir, skip...)
+}
+
+// sinceEdit returns how long ago the latest of the changes was made.
+func sinceEdit(now time.Time, changes []source.Change) time.Duration {
+	const stale = 10 * time.Second // older: not what triggered this reload
+	if len(changes) == 0 || changes[0].At.IsZero() {
+		return 0
+	}
+	d := max(0, now.Sub(changes[0].At))
+	if d > stale {
+		return 0
+	}
+	return d
+}
+
+// A Status is the loop's state.
+type Status struct {
+	PID      int // the process that serves, or 0
+	Reloads  int
+	Building bool
+	Failure  string
+}
+
+// Status returns the loop's state.
+func (l *Loop) Status() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Status{
+		PID:      l.Server.Serving(),
+		Reloads:  max(0, l.reloads-1), // the first swap is the start
+		Building: l.cycle != nil && !l.cycle.ended(),
+		Failure:  l.failure,
+	}
+}
+
+// Close ends the reload under way; later ones are refused.
+func (l *Loop) Close() {
+	l.mu.Lock()
+	l.closed = true
+	c := l.cycle
+	l.mu.Unlock()
+	if c != nil {
+		c.cancel(errors.New("the loop is stopping"))
+		<-c.done
+	}
+}
+
+// Sweep looks at the sources every now and then and reloads when something
+// changed that air did not report: a file written at the same moment as its
+// directory, or any edit where the file system sends no events. It returns
+// when ctx is done.
+func (l *Loop) Sweep(ctx context.Context) {
+	const (
+		interval = time.Second
+		share    = 50                     // at most one part in share of the time goes into looking
+		patience = 300 * time.Millisecond // how long air gets to react by itself
+	)
+	var seen source.Tree // what differed when it was looked at last
+	wait := interval
+	for {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		began := time.Now()
+		tree, missed := l.missed()
+		wait = max(interval, share*time.Since(began))
+		switch {
+		case !missed:
+			seen = nil
+		case seen == nil || len(tree.Since(seen)) > 0:
+			seen, wait = tree, patience
+		default:
+			seen = nil
+			l.mu.Lock()
+			l.start(true)
+			l.mu.Unlock()
+		}
+	}
+}
+
+// missed reports whether the sources differ from those that the latest build
+// began with, while none is under way.
+func (l *Loop) missed() (source.Tree, bool) {
+	l.mu.Lock()
+	idle := l.started != nil && l.build != nil && l.cycle.ended()
+	started := l.started
+	l.mu.Unlock()
+	if !idle {
+		return nil, false
+	}
+	tree, err := l.scan()
+	if err != nil {
+		return nil, false
+	}
+	return tree, len(tree.Since(started)) > 0
+}

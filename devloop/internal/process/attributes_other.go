@@ -1,0 +1,10 @@
+//go:build !linux
+
+package process
+
+import "syscall"
+
+// Only Linux and FreeBSD know a parent-death signal.
+func attributes(syscall.Signal) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}

@@ -1,0 +1,121 @@
+// Package process starts child processes that leave nothing behind: each leads
+// its own process group, is reaped, and ends with the program that started it.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// pipeGrace is how long output pipes stay open after the process has exited,
+// since a grandchild may hold them open for ever.
+const pipeGrace = 200 * time.Millisecond
+
+// A Starter starts processes. Linux sends the parent-death signal when the
+// thread that started a child ends, not the process (prctl(2),
+// PR_SET_PDEATHSIG), so that all starts happen on one thread kept for them.
+type Starter struct {
+	requests chan func()
+}
+
+// NewStarter returns a Starter; Close it when every process it started is done.
+func NewStarter() *Starter {
+	s := &Starter{requests: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		for start := range s.requests {
+			start()
+		}
+	}()
+	return s
+}
+
+// Close ends the starter's thread.
+func (s *Starter) Close() { close(s.requests) }
+
+// Start starts cmd as the leader of a process group of its own. Where the
+// system can, it receives onOrphaned when this program dies without stopping it.
+func (s *Starter) Start(cmd *exec.Cmd, onOrphaned syscall.Signal) (*Process, error) {
+	cmd.SysProcAttr = attributes(onOrphaned)
+	cmd.WaitDelay = pipeGrace
+	errc := make(chan error)
+	s.requests <- func() { errc <- cmd.Start() }
+	if err := <-errc; err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	go p.wait()
+	return p, nil
+}
+
+// A Process is a started child.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+func (p *Process) wait() {
+	// The error repeats what ProcessState says, but for output that could
+	// not be copied, which is no failure of the process.
+	_ = p.cmd.Wait()
+	p.killGroup()
+	close(p.done)
+}
+
+// PID returns the process id, which is its group's id too.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has exited and its output has been read.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exited reports whether the process is gone.
+func (p *Process) Exited() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// State returns how the process ended; call it only once Done is closed.
+func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
+
+// Terminate sends SIGTERM to the process alone: what it started is its own to stop.
+func (p *Process) Terminate() error {
+	err := p.cmd.Process.Signal(syscall.SIGTERM)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Kill sends SIGKILL to the process and its group, and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	p.killGroup()
+	<-p.done
+}
+
+// Stop sends SIGTERM, waits for at most grace, then kills. It reports whether
+// the process ended by itself.
+func (p *Process) Stop(grace time.Duration) bool {
+	_ = p.Terminate()
+	deadline := time.NewTimer(grace)
+	defer deadline.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-deadline.C:
+		p.Kill()
+		return false
+	}
+}
+
+// killGroup also reaches members that outlived their leader.
+func (p *Process) killGroup() { _ = syscall.Kill(-p.PID(), syscall.SIGKILL) }

@@ -1,0 +1,170 @@
+// Package report prints what happens in the loop, one line for each event, for
+// the person who watches the terminal.
+package report
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"devloop/internal/source"
+)
+
+// A Printer writes the loop's lines. It may be used by many goroutines.
+type Printer struct {
+	mu   sync.Mutex
+	out  io.Writer
+	base string // directory that printed paths are relative to
+	dir  string // directory of the program's module
+}
+
+// New returns a Printer. Paths are shown relative to base, where the reader's
+// terminal is; dir is where the go command runs. Both are absolute.
+func New(out io.Writer, base, dir string) *Printer {
+	return &Printer{out: out, base: base, dir: dir}
+}
+
+// Write passes on what the server prints, in whole pieces.
+func (p *Printer) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.Write(b)
+}
+
+// print writes a headline and indented details at once.
+func (p *Printer) print(head string, details ...string) {
+	var b strings.Builder
+	b.WriteString(head + "\n")
+	for _, d := range details {
+		b.WriteString("  " + d + "\n")
+	}
+	_, _ = p.Write([]byte(b.String()))
+}
+
+// Timing is where the time of a reload went.
+type Timing struct {
+	Detect, Build, Start, Swap time.Duration
+}
+
+func (t Timing) total() time.Duration { return t.Detect + t.Build + t.Start + t.Swap }
+
+// Serving tells that the first process serves.
+func (p *Printer) Serving(announce string, pid int) {
+	if announce != "" {
+		announce += "  "
+	}
+	p.print(fmt.Sprintf("serving  %s(pid %d)", announce, pid))
+}
+
+// Reloaded tells that a new build serves.
+func (p *Printer) Reloaded(t Timing, changes []source.Change) {
+	p.print(fmt.Sprintf("reloaded in %ss  (detect %s, build %s, start %s, swap %s)%s", seconds(t.total()),
+		seconds(t.Detect), seconds(t.Build), seconds(t.Start), seconds(t.Swap), p.what(changes)))
+}
+
+// Unchanged tells that an edit made no difference to the program.
+func (p *Printer) Unchanged(why string, pid int, changes []source.Change) {
+	p.print(fmt.Sprintf("no reload: %s, pid %d serves on%s", why, pid, p.what(changes)))
+}
+
+// BuildFailed shows the compiler's lines.
+func (p *Printer) BuildFailed(took time.Duration, pid int, lines []string) {
+	shown := make([]string, len(lines))
+	for i, line := range lines {
+		shown[i] = p.clickable(line)
+	}
+	p.print(fmt.Sprintf("build failed in %ss: %s", seconds(took), still(pid)), shown...)
+}
+
+// StartFailed tells that a new build did not come up.
+func (p *Printer) StartFailed(reason string, pid int, tail []string) {
+	p.print(reason+": "+still(pid), tail...)
+}
+
+// Failed tells of any other failure of a reload.
+func (p *Printer) Failed(err error, pid int) {
+	p.print("reload failed: " + err.Error() + ": " + still(pid))
+}
+
+func still(pid int) string {
+	if pid == 0 {
+		return "nothing serves yet; requests wait for the next good build"
+	}
+	return fmt.Sprintf("the last good build (pid %d) serves on", pid)
+}
+
+// Crashed implements server.Reporter.
+func (p *Printer) Crashed(pid int, how string, tail []string, rolledBack bool) {
+	next := "starting it again"
+	if rolledBack {
+		next = "going back to the build before"
+	}
+	p.print(fmt.Sprintf("the server (pid %d) died: %s; %s", pid, how, next), tail...)
+}
+
+// Restarted implements server.Reporter.
+func (p *Printer) Restarted(pid int, took time.Duration) {
+	p.print(fmt.Sprintf("serving again in %ss  (pid %d)", seconds(took), pid))
+}
+
+// RestartFailed implements server.Reporter.
+func (p *Printer) RestartFailed(err error, wait time.Duration) {
+	p.print(fmt.Sprintf("%v; trying again in %v", err, wait))
+}
+
+// Overran implements server.Reporter.
+func (p *Printer) Overran(pid int, deadline time.Duration) {
+	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed: requests that it held are lost", pid, deadline))
+}
+
+// WatcherDied implements air.Reporter.
+func (p *Printer) WatcherDied(how string, tail []string, wait time.Duration) {
+	p.print(fmt.Sprintf("air ended: %s; starting it again in %v", how, wait), tail...)
+}
+
+// WatcherSaid implements air.Reporter.
+func (p *Printer) WatcherSaid(line string) { p.print("air: " + line) }
+
+// Notice prints a line as it is.
+func (p *Printer) Notice(text string) { p.print(text) }
+
+// what names the changed files: the latest, and how many more.
+func (p *Printer) what(changes []source.Change) string {
+	if len(changes) == 0 {
+		return ""
+	}
+	s := "  " + p.relative(changes[0].Path)
+	if n := len(changes) - 1; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
+}
+
+// position matches the start of a line that the compiler prints about a place.
+var position = regexp.MustCompile(`^(\s*)([^\s:][^:]*\.go)(:\d+(?::\d+)?)`)
+
+// clickable rewrites a path printed by the go command, which is relative to
+// the module, so that a terminal opened at base can follow it.
+func (p *Printer) clickable(line string) string {
+	m := position.FindStringSubmatchIndex(line)
+	if m == nil {
+		return line
+	}
+	return line[:m[4]] + p.relative(line[m[4]:m[5]]) + line[m[5]:]
+}
+
+func (p *Printer) relative(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.dir, path)
+	}
+	if rel, err := filepath.Rel(p.base, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }

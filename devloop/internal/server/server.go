@@ -1,0 +1,247 @@
+// Package server keeps one program serving: it starts each new build beside
+// the running one, hands over when the new one says that it is ready, and
+// restarts what dies. The listening sockets are inherited, never closed, so
+// that a connection made at any moment finds somebody to accept it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"devloop/internal/fingerprint"
+	"devloop/internal/process"
+)
+
+const (
+	// probation is how long a build that became ready may still be taken back.
+	probation = 5 * time.Second
+	// handover bounds the wait for the old process to say that it has
+	// stopped accepting; a program need not say it.
+	handover = 500 * time.Millisecond
+	// tailLines is how much of a failed process's output is shown.
+	tailLines = 20
+
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 5 * time.Second
+)
+
+// A Reporter is told what happens outside of a call.
+type Reporter interface {
+	// Crashed tells that the serving process died by itself.
+	Crashed(pid int, how string, tail []string, rolledBack bool)
+	// Restarted tells that a process serves again after Crashed.
+	Restarted(pid int, took time.Duration)
+	// RestartFailed tells that a restart did not come up; another follows after wait.
+	RestartFailed(err error, wait time.Duration)
+	// Overran tells that a replaced process did not end within the drain deadline.
+	Overran(pid int, deadline time.Duration)
+}
+
+// A Supervisor runs the server. Set the exported fields, then call Init.
+type Supervisor struct {
+	Starter      *process.Starter
+	Listeners    []*os.File // passed on as descriptors 3 and up
+	RunDir       string     // private directory for sockets
+	ReadyTimeout time.Duration
+	DrainTimeout time.Duration
+	Output       io.Writer // what the server prints
+	Reporter     Reporter
+
+	hasher fingerprint.Hasher
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	change   sync.Mutex // held while the serving process is being changed
+	spawned  int
+	retained *binaries
+
+	mu            sync.Mutex // guards what follows
+	serving       *instance
+	previous      *instance // the good one before serving; its process may be gone
+	restarting    *instance // the build that takes the place of a dead process
+	rejected      rejection
+	crashes       int // in a row, each within the probation
+	cancelRestart context.CancelFunc
+	changed       chan struct{} // closed and replaced whenever serving changes
+}
+
+// A rejection is a build that did not start or did not last.
+type rejection struct {
+	sum     fingerprint.Sum
+	command Command
+}
+
+// Init prepares the supervisor for use.
+func (s *Supervisor) Init() {
+	s.hasher = fingerprint.New()
+	s.retained = newBinaries()
+	s.changed = make(chan struct{})
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+}
+
+// A StartError is a new build that did not come up.
+type StartError struct {
+	Reason string
+	Tail   []string // the last lines that it printed
+}
+
+func (e *StartError) Error() string { return "the new build " + e.Reason }
+
+// An Outcome says what a Swap did.
+type Outcome int
+
+// What Swap can do.
+const (
+	Unchanged   Outcome = iota // the same program serves already
+	LineNumbers                // only positions differ: not worth a restart
+	Rejected                   // the same build failed before and was not tried again
+	Swapped
+)
+
+// A Swap is the result of Supervisor.Swap.
+type Swap struct {
+	Outcome Outcome
+	PID     int           // the process that serves, or 0
+	Start   time.Duration // from exec to readiness
+	Handed  time.Duration // until the old process accepts nothing any more
+}
+
+// Swap makes the command's binary the one that serves. The old process serves
+// until the new one is ready. With retry, a build that failed before is tried
+// again. On any error the old process serves on; the error is a *StartError if
+// the new process failed, or the context's cause.
+func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, error) {
+	s.interruptRestart()
+	s.change.Lock()
+	defer s.change.Unlock()
+	if err := context.Cause(ctx); err != nil {
+		return Swap{}, err
+	}
+	binary, err := s.retained.keep(c.Path)
+	if err != nil {
+		return Swap{}, err
+	}
+	defer s.tidy()
+	sum, err := s.hasher.File(binary)
+	if err != nil {
+		return Swap{}, err
+	}
+	old, outcome := s.compare(c, sum, retry)
+	if outcome != Swapped {
+		return Swap{Outcome: outcome, PID: old.pid()}, nil
+	}
+
+	began := time.Now()
+	next, err := s.bringUp(ctx, c, binary, sum)
+	if err != nil {
+		if _, failed := errors.AsType[*StartError](err); failed {
+			s.reject(sum, c)
+		}
+		return Swap{}, err
+	}
+	ready := time.Now()
+	s.promote(next)
+	if old != nil {
+		s.retire(old)
+		select {
+		case <-old.notify.Stopping():
+		case <-old.Done():
+		case <-time.After(handover):
+		}
+	}
+	return Swap{Swapped, next.PID(), ready.Sub(began), time.Since(ready)}, nil
+}
+
+// compare decides what a swap to this build has to do.
+func (s *Supervisor) compare(c Command, sum fingerprint.Sum, retry bool) (*instance, Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.serving
+	switch {
+	case old != nil && old.command.equal(c) && old.sum.Whole == sum.Whole:
+		return old, Unchanged
+	case old != nil && old.command.equal(c) && old.sum.Code == sum.Code:
+		return old, LineNumbers
+	case !retry && s.rejected.sum == sum && s.rejected.command.equal(c):
+		return old, Rejected
+	}
+	return old, Swapped
+}
+
+func (s *Supervisor) reject(sum fingerprint.Sum, c Command) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejected = rejection{sum, c}
+}
+
+// tidy drops the binaries that no restart can need; s.change is held.
+func (s *Supervisor) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retained.keepOnly(s.serving, s.previous, s.restarting)
+}
+
+// bringUp starts a process and waits until it is ready to accept.
+func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum fingerprint.Sum) (*instance, error) {
+	in, err := s.spawn(c, binary, sum)
+	if err != nil {
+		return nil, &StartError{Reason: "cannot be run: " + err.Error()}
+	}
+	deadline := time.NewTimer(s.ReadyTimeout)
+	defer deadline.Stop()
+	var reason string
+	select {
+	case <-in.notify.Ready():
+		in.readyAt = time.Now()
+		in.output.pass()
+		return in, nil
+	case <-in.Done():
+		reason = "ended before it was ready (" + in.State().String() + ")"
+	case <-deadline.C:
+		reason = fmt.Sprintf("was not ready within %v (it has to send READY=1 to $NOTIFY_SOCKET)", s.ReadyTimeout)
+	case <-ctx.Done():
+	}
+	in.Kill()
+	in.notify.Close()
+	if reason == "" {
+		return nil, context.Cause(ctx)
+	}
+	return nil, &StartError{reason, in.output.lastLines(tailLines)}
+}
+
+// promote makes a ready process the serving one and watches over it.
+func (s *Supervisor) promote(in *instance) {
+	s.mu.Lock()
+	s.previous, s.serving = s.serving, in
+	s.restarting, s.rejected = nil, rejection{}
+	s.announce()
+	s.mu.Unlock()
+	s.tasks.Go(func() { s.watch(in) })
+}
+
+// announce wakes those who wait for a change; s.mu is held.
+func (s *Supervisor) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// retire tells a process to stop and sees to it that it does.
+func (s *Supervisor) retire(in *instance) {
+	_ = in.Terminate()
+	s.tasks.Go(func() {
+		deadline := time.NewTimer(s.DrainTimeout)
+		defer deadline.Stop()
+		select {
+		case <-in.Done():
+		case <-deadline.C:
+			s.Reporter.Overran(in.PID(), s.DrainTimeout)
+			in.Kill()
+		}
+	})
+}
