@@ -96,7 +96,10 @@ func Run(ctx context.Context, starter *process.Starter, r Request) error {
 
 	var said bytes.Buffer
 	cmd := exec.Command("go", append([]string{"build"}, withOutput(r.Args, fresh)...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.Dir, r.Env, &said, &said
+	cmd.Dir, cmd.Stdout, cmd.Stderr = r.Dir, &said, &said
+	// The go command's own scratch goes with ours when it is killed, and
+	// being on the output's file system saves it copying the binary.
+	cmd.Env = append(slices.Clone(r.Env), "GOTMPDIR="+scratch)
 	p, err := starter.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return err
