@@ -49,7 +49,10 @@ func (s *Starter) Start(cmd *exec.Cmd, onOrphaned syscall.Signal) (*Process, err
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	p := &Process{cmd: cmd, done: make(chan struct{})}
-	go p.wait()
+	go func() {
+		defer close(p.done)
+		p.reap()
+	}()
 	return p, nil
 }
 
@@ -59,12 +62,11 @@ type Process struct {
 	done chan struct{}
 }
 
+// wait reaps the process and waits for its output.
 func (p *Process) wait() {
 	// The error repeats what ProcessState says, but for output that could
 	// not be copied, which is no failure of the process.
 	_ = p.cmd.Wait()
-	p.killGroup()
-	close(p.done)
 }
 
 // PID returns the process id, which is its group's id too.
@@ -95,10 +97,10 @@ func (p *Process) Terminate() error {
 	return err
 }
 
-// Kill sends SIGKILL to the process and its group, and waits until it is gone.
+// Kill sends SIGKILL to the process, whose end is that of its group, and waits
+// until it is gone.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
-	p.killGroup()
 	<-p.done
 }
 

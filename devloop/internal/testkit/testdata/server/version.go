@@ -1,0 +1,7 @@
+package main
+
+// What tests edit, or set with -ldflags=-X.
+var (
+	version   = "1"
+	behaviour = ""
+)
