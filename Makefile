@@ -1,0 +1,36 @@
+# Every target calls one script, which says what it does; the logic is there.
+.DEFAULT_GOAL := help
+.PHONY: help env dev dev-host up down logs rebuild test check bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+env: ## make .env, or complete it; "make dev" does so by itself
+	@scripts/env
+
+dev: ## the platform with hot reload, in containers (or here, without Docker)
+	@scripts/dev
+
+dev-host: ## the same loop on this machine, with an embedded database
+	@scripts/dev-host
+
+up: ## the production shape: docker-compose.yml alone
+	@scripts/up
+
+down: ## stop everything; data and caches stay
+	@scripts/down
+
+logs: ## follow what runs
+	@scripts/logs
+
+rebuild: ## fresh image and clean database, then "make dev"
+	@scripts/rebuild
+
+test: ## all tests that this machine can run
+	@scripts/test
+
+check: ## format, vet, static analysis, shell and Dockerfile lint
+	@scripts/check
+
+bench: ## edit to serving: this loop, the bare build, plain air
+	@scripts/bench
