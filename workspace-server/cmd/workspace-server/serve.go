@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"workspace-server/internal/api"
+	"workspace-server/internal/config"
+	"workspace-server/internal/feed"
+	"workspace-server/internal/migrate"
+	"workspace-server/internal/server"
+	"workspace-server/internal/store"
+	"workspace-server/internal/systemd"
+	"workspace-server/internal/templates"
+	"workspace-server/migrations"
+)
+
+// How long a client of a stream waits before it connects again. In a reload
+// loop the next server is there already.
+const (
+	retryReload = 20 * time.Millisecond
+	retry       = 2 * time.Second
+)
+
+// serve serves until ctx is done, and then drains.
+func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s streams) (err error) {
+	started := time.Now()
+	log := logger(cfg, s)
+	log.Debug("starting", "pid", os.Getpid(), "config", cfg)
+
+	manager, err := systemd.Take(getenv, os.Unsetenv)
+	if err != nil {
+		return err
+	}
+	// Clients that come before the server is ready wait; and that an address
+	// is taken is known at once.
+	ln, err := listen(ctx, cfg, manager)
+	if err != nil {
+		return err
+	}
+	// Once it serves, the server has closed it, and this does nothing.
+	defer ln.Close()
+	dir := templates.New(cfg.TemplatesDir)
+	if err := dir.Check(); err != nil {
+		log.Warn("there are no templates", "error", err)
+	}
+	db, err := openDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	// Polling and streams outlive ctx, so that they end in their turn.
+	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
+	streaming, stopStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStreams()
+	events := feed.New(log)
+	workspaces := store.New(db, events.Wake)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopPolling()
+	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
+
+	srv := server.New(api.New(api.Deps{
+		Workspaces: workspaces,
+		Events:     workspaces,
+		Feed:       events,
+		Templates:  dir,
+		Database:   db,
+		Log:        log,
+		Build:      buildOnce(),
+		Started:    started,
+		Stopping:   streaming,
+		Retry:      retryOf(cfg),
+	}), log)
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	log.Info("serving", "url", "http://"+ln.Addr().String(), "database", db.Driver(), "pid", os.Getpid(),
+		"ready_in", time.Since(started).Round(time.Millisecond))
+	tell(log, manager, systemd.Ready)
+
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stopping := time.Now()
+	err = srv.Drain(cfg.DrainTimeout, func() {
+		tell(log, manager, systemd.Stopping)
+		stopStreams()
+	})
+	log.Info("stopped", "pid", os.Getpid(), "drained_in", time.Since(stopping).Round(time.Millisecond))
+	return errors.Join(err, <-failed)
+}
+
+func retryOf(cfg config.Config) time.Duration {
+	if cfg.WatchReload {
+		return retryReload
+	}
+	return retry
+}
+
+// listen returns the socket that the service manager passed, or opens one.
+func listen(ctx context.Context, cfg config.Config, manager systemd.Environment) (net.Listener, error) {
+	if ln, err := manager.Listener(); ln != nil || err != nil {
+		return ln, err
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", cfg.ListenAddr)
+}
+
+// tell reports a state. A manager that cannot be told will act on its own.
+func tell(log *slog.Logger, manager systemd.Environment, state string) {
+	if err := manager.Notify(state); err != nil {
+		log.Warn("the service manager was not told", "error", err)
+	}
+}
+
+// migrateOnly is what serve does first.
+func migrateOnly(ctx context.Context, cfg config.Config, _ func(string) string, s streams) error {
+	log := logger(cfg, s)
+	db, err := openDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	log.Info("the schema is up to date", "database", db.Driver())
+	return db.Close()
+}
+
+// openDatabase returns a database that answers and has the schema of this binary.
+func openDatabase(ctx context.Context, cfg config.Config, log *slog.Logger) (*store.DB, error) {
+	db, err := store.Open(ctx, cfg.DatabaseURL, cfg.StateDirectory, log)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := migrate.Run(ctx, db, migrations.Files)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for _, name := range applied {
+		log.Info("applied a migration", "name", name)
+	}
+	return db, nil
+}
+
+func logger(cfg config.Config, s streams) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if !cfg.Readable() {
+		return slog.New(slog.NewJSONHandler(s.err, opts))
+	}
+	opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			a.Value = slog.StringValue(a.Value.Time().Format("15:04:05.000"))
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(s.err, opts))
+}

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+const (
+	maxBody     = 64 << 10
+	bodyTimeout = 15 * time.Second
+)
+
+// decode reads a JSON body strictly: one value, no unknown fields, a limited
+// size, within a limited time. It returns the bytes too.
+//
+// The content type is required, since a browser sends a request of this type
+// to another origin only after that origin allowed it.
+func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: application/json.")
+	}
+	deadline := http.NewResponseController(w)
+	if err := deadline.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBody>>10))
+	}
+	if err != nil {
+		return nil, bad(http.StatusBadRequest, "The body did not arrive whole and in time.")
+	}
+	if err := deadline.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	return body, unmarshal(body, into)
+}
+
+func unmarshal(body []byte, into any) error {
+	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return workspace.Errorf(workspace.Invalid, "%s", explain(err))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return workspace.Errorf(workspace.Invalid, "The body holds more than one JSON value.")
+	}
+	return nil
+}
+
+// explain says what is wrong with a body without naming Go types.
+func explain(err error) string {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("The body is not JSON: %v, at byte %d.", e, e.Offset)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if e.Field == "" {
+			return fmt.Sprintf("The body is a JSON %s; an object is expected.", e.Value)
+		}
+		return fmt.Sprintf("The field %q must not be a JSON %s.", e.Field, e.Value)
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return "The body is empty; a JSON object is expected."
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "The body ends in the middle of a JSON value."
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Sprintf("The field %s is not known.", field)
+	}
+	return "The body is not the JSON that is expected."
+}
+
+// query returns the request's parameters, and fails on one that is not among
+// the allowed ones or is given twice: a typo must not change an answer's meaning.
+func query(r *http.Request, allowed ...string) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read.")
+	}
+	for name, given := range values {
+		switch {
+		case !slices.Contains(allowed, name):
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are: %s.",
+				name, strings.Join(allowed, ", "))
+		case len(given) > 1:
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is given twice.", name)
+		}
+	}
+	return values, nil
+}
+
+// number returns a parameter from lowest to highest, or fallback if it is not given.
+func number(values url.Values, name string, fallback, lowest, highest int64) (int64, error) {
+	text := values.Get(name)
+	if text == "" {
+		return fallback, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < lowest || n > highest {
+		return 0, workspace.Errorf(workspace.Invalid, "The parameter %q has to be a number from %d to %d.", name, lowest, highest)
+	}
+	return n, nil
+}

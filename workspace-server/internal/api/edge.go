@@ -1,0 +1,181 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+// handler answers a request, or returns an error before it has written any of
+// an answer.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// ServeHTTP leaves an error to the edge, which every request comes through.
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := h(w, r); err != nil {
+		w.(*recorder).err = err
+	}
+}
+
+// edge is what a request passes first and an answer last: it gives the request
+// an id, turns errors and panics into problem documents, and logs once.
+type edge struct {
+	mux *http.ServeMux
+	log *slog.Logger
+}
+
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	id := requestID(r)
+	w.Header().Set("X-Request-Id", id)
+	rec := &recorder{ResponseWriter: w}
+	e.serve(rec, r)
+	if rec.err != nil && !rec.aborted {
+		e.fail(rec, r, id)
+	}
+	e.logRequest(r, rec, id, time.Since(start))
+	if rec.aborted {
+		// The client must not take what it got for the whole answer.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (e *edge) serve(rec *recorder, r *http.Request) {
+	defer func() {
+		switch value := recover(); {
+		case value == nil:
+		case value == http.ErrAbortHandler:
+			rec.aborted = true
+		default:
+			rec.err = fmt.Errorf("panic: %v\n%s", value, debug.Stack())
+			rec.aborted = rec.status != 0
+		}
+	}()
+	handle, pattern := e.mux.Handler(r)
+	if pattern == "" {
+		rec.err = noRoute(handle, r)
+		return
+	}
+	// Handler has not set the path's values; serving does.
+	e.mux.ServeHTTP(rec, r)
+}
+
+// fail answers with the problem that the handler returned.
+func (e *edge) fail(rec *recorder, r *http.Request, id string) {
+	if rec.status != 0 {
+		rec.aborted = true
+		return
+	}
+	p := problemOf(rec.err)
+	if p.allow != "" {
+		rec.Header().Set("Allow", p.allow)
+	}
+	if p.retryAfter != "" {
+		rec.Header().Set("Retry-After", p.retryAfter)
+	}
+	p.RequestID = id
+	if err := writeProblem(rec, p); err != nil && r.Context().Err() == nil {
+		rec.err = errors.Join(rec.err, err)
+	}
+}
+
+// logRequest logs a request by how it ended, with the error that clients do
+// not see. A client that went away is not a failure of the server.
+func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.Duration) {
+	level := slog.LevelDebug
+	gone := errors.Is(r.Context().Err(), context.Canceled)
+	switch {
+	case gone:
+	case rec.status >= 500 || rec.aborted && rec.err != nil:
+		level = slog.LevelError
+	case rec.status >= 400:
+		level = slog.LevelInfo
+	}
+	if !e.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method),
+		slog.String("path", r.URL.Path),
+		slog.Int("status", rec.status),
+		slog.Duration("took", took.Round(time.Microsecond)),
+		slog.String("request_id", id),
+	}
+	if rec.err != nil {
+		attrs = append(attrs, slog.Any("error", rec.err))
+	}
+	if gone {
+		attrs = append(attrs, slog.Bool("client_gone", true))
+	}
+	e.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// requestID takes over the client's id if it is harmless in a log.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	harmless := id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.", c)
+	})
+	if harmless {
+		return id
+	}
+	return strings.ToLower(rand.Text()[:16])
+}
+
+// noRoute finds out what the mux would have answered to a request that it has
+// no pattern for.
+func noRoute(handle http.Handler, r *http.Request) error {
+	probe := &recorder{ResponseWriter: discard{http.Header{}}}
+	handle.ServeHTTP(probe, r)
+	if probe.status == http.StatusMethodNotAllowed {
+		allow := probe.Header().Get("Allow")
+		return &problem{
+			Status: http.StatusMethodNotAllowed,
+			Detail: fmt.Sprintf("%s allows %s.", r.URL.Path, allow),
+			allow:  allow,
+		}
+	}
+	return workspace.Errorf(workspace.NotFound, "There is nothing at %s.", r.URL.Path)
+}
+
+// recorder keeps how a request was answered.
+type recorder struct {
+	http.ResponseWriter
+	status  int // 0: nothing was written
+	err     error
+	aborted bool // the answer is incomplete
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Unwrap serves http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// discard is a response that goes nowhere.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+const (
+	maxWait      = 30 // seconds
+	eventsAtOnce = 200
+)
+
+// events is the answer to a long poll. Last is the place to continue from.
+type events struct {
+	Items []workspace.Event `json:"items"`
+	Last  int64             `json:"last"`
+}
+
+// getEvents answers with the events after a number: "after", or for a stream
+// the header Last-Event-ID, which wins, since a browser sends it along with the
+// address that it connected to first.
+//
+// With "Accept: text/event-stream" it is a stream, which without a number
+// starts at the present end. Else it is a page of JSON, which without a number
+// starts at the first event, and which waits up to "wait" seconds for an event
+// when there is none.
+func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "after", "wait")
+	if err != nil {
+		return err
+	}
+	wait, err := number(values, "wait", 0, 0, maxWait)
+	if err != nil {
+		return err
+	}
+	after, given, err := startOf(values.Get("after"), "")
+	if err != nil {
+		return err
+	}
+	stream := wantsStream(r)
+	if stream {
+		after, given, err = startOf(values.Get("after"), r.Header.Get("Last-Event-ID"))
+		if err != nil {
+			return err
+		}
+	}
+	last, err := a.Events.LastEvent(r.Context())
+	if err != nil {
+		return err
+	}
+	if after > last {
+		return workspace.Errorf(workspace.Invalid,
+			"There is no event %d yet; the last one is %d. If the database was replaced, start without a number.", after, last)
+	}
+	if !stream {
+		return a.pollEvents(w, r, after, time.Duration(wait)*time.Second)
+	}
+	if !given {
+		after = last
+	}
+	return a.streamEvents(w, r, after)
+}
+
+// startOf reads the number to start after, and whether there is one.
+func startOf(after, lastEventID string) (int64, bool, error) {
+	for _, from := range []struct{ name, text string }{
+		{"header Last-Event-ID", lastEventID},
+		{`parameter "after"`, after},
+	} {
+		if from.text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(from.text, 10, 64)
+		if err != nil || n < 0 {
+			return 0, false, workspace.Errorf(workspace.Invalid, "The %s has to be the number of an event.", from.name)
+		}
+		return n, true, nil
+	}
+	return 0, false, nil
+}
+
+func wantsStream(r *http.Request) bool {
+	for _, accept := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(accept, ",") {
+			if kind, _, err := mime.ParseMediaType(part); err == nil && kind == "text/event-stream" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pollEvents answers when there are events, when the time is over, or when the
+// server stops.
+func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wait time.Duration) error {
+	sub := a.Feed.Subscribe()
+	defer sub.Close()
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	for {
+		items, err := a.Events.Events(r.Context(), after, eventsAtOnce)
+		if err != nil {
+			return err
+		}
+		if len(items) > 0 {
+			return writeJSON(w, http.StatusOK, events{Items: items, Last: items[len(items)-1].Seq})
+		}
+		select {
+		case <-sub.C:
+			continue
+		case <-ctx.Done():
+		case <-a.Stopping.Done():
+		}
+		return writeJSON(w, http.StatusOK, events{Items: items, Last: after})
+	}
+}
+
+// frame is an event as text/event-stream has it. JSON has no line breaks.
+func frame(e workspace.Event, json []byte) string {
+	return fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, json)
+}

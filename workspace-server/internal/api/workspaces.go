@@ -1,0 +1,147 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 200
+	maxKey      = 200
+)
+
+// page is part of a list. Next is the cursor of the next part, empty after the
+// last one.
+type page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"`
+}
+
+// createWorkspace answers the same to the same Idempotency-Key for a day, so
+// that a client may send a request again whose answer it did not get.
+func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Name     string `json:"name"`
+		Template string `json:"template"`
+	}
+	body, err := decode(w, r, &in)
+	if err != nil {
+		return err
+	}
+	req, err := requestOf(r, body)
+	if err != nil {
+		return err
+	}
+	if req.Key != "" {
+		// The answer stands, even if the template is gone by now.
+		made, found, err := a.Workspaces.Replay(r.Context(), req)
+		if err != nil {
+			return err
+		}
+		if found {
+			return writeWorkspace(w, http.StatusCreated, made)
+		}
+	}
+	made, err := workspace.New(in.Name, in.Template, time.Now())
+	if err != nil {
+		return err
+	}
+	if made.Template != "" {
+		if err := a.Templates.Use(made.Template); err != nil {
+			return err
+		}
+	}
+	made, err = a.Workspaces.Create(r.Context(), made, req)
+	if err != nil {
+		return err
+	}
+	return writeWorkspace(w, http.StatusCreated, made)
+}
+
+func requestOf(r *http.Request, body []byte) (workspace.Request, error) {
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" {
+		return workspace.Request{}, nil
+	}
+	if len(key) > maxKey || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return workspace.Request{}, workspace.Errorf(workspace.Invalid,
+			"The header Idempotency-Key has to be at most %d printable ASCII characters.", maxKey)
+	}
+	sum := sha256.Sum256(body)
+	return workspace.Request{Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
+}
+
+func (a *api) listWorkspaces(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := number(values, "limit", defaultPage, 1, maxPage)
+	if err != nil {
+		return err
+	}
+	cursor, err := decodeCursor(values.Get("cursor"))
+	if err != nil {
+		return err
+	}
+	items, next, err := a.Workspaces.List(r.Context(), cursor, int(limit))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, page[workspace.Workspace]{Items: items, Next: encodeCursor(next)})
+}
+
+func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	found, err := a.Workspaces.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeWorkspace(w, http.StatusOK, found)
+}
+
+func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Workspaces.Delete(r.Context(), id); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func pathID(r *http.Request) (string, error) {
+	id := r.PathValue("id")
+	if !isID(id) {
+		return "", workspace.Errorf(workspace.NotFound, "There is no workspace %.80q.", id)
+	}
+	return id, nil
+}
+
+func writeWorkspace(w http.ResponseWriter, status int, found workspace.Workspace) error {
+	w.Header().Set("ETag", strconv.Quote(strconv.FormatInt(found.Revision, 10)))
+	if status == http.StatusCreated {
+		w.Header().Set("Location", "/v1/workspaces/"+found.ID)
+	}
+	return writeJSON(w, status, found)
+}
+
+func (a *api) listTemplates(w http.ResponseWriter, _ *http.Request) error {
+	all, err := a.Templates.List()
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"items": all})
+}

@@ -1,0 +1,292 @@
+// Package config turns the environment into the server's settings. It is the
+// only package that reads settings from the environment, so its table is the
+// whole of what can be configured.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Environments that ENV may name.
+const (
+	Development = "development"
+	Production  = "production"
+)
+
+// Config holds the settings after validation.
+type Config struct {
+	ListenAddr     string
+	DatabaseURL    string // empty: SQLite in StateDirectory
+	StateDirectory string // set only when DatabaseURL is empty
+	TemplatesDir   string
+	WatchReload    bool
+	Env            string
+	LogLevel       slog.Level
+	DrainTimeout   time.Duration
+}
+
+// Var documents one environment variable.
+type Var struct {
+	Name    string
+	Default string
+	Accepts string
+	Meaning string
+}
+
+// Vars lists what Load reads, in the order in which it is documented.
+func Vars() []Var {
+	return []Var{
+		{
+			"LISTEN_ADDR", "127.0.0.1:8080", "host:port",
+			"Where the API listens, unless a supervisor passes a socket (LISTEN_FDS).",
+		},
+		{
+			"DATABASE_URL", "", "postgres://user:password@host:port/name?sslmode=...",
+			"The Postgres database. Empty: SQLite, in the state directory.",
+		},
+		{
+			"STATE_DIRECTORY", "$XDG_STATE_HOME/workspace-server, else ~/.local/state/workspace-server", "absolute path",
+			"Where the SQLite database lives. Made, with mode 0700, when it does not exist.",
+		},
+		{
+			"TEMPLATES_DIR", "templates", "path",
+			"The directory with one directory for each template. Read at each request.",
+		},
+		{
+			"WATCH_RELOAD", "0", "0 or 1",
+			"1: the server is run by a reload loop. Readable logs, and streams are told to reconnect at once. Refused with ENV=production.",
+		},
+		{
+			"ENV", "development if WATCH_RELOAD=1, else production", "development or production",
+			"development: readable logs. production: JSON logs.",
+		},
+		{
+			"LOG_LEVEL", "info", "debug, info, warn or error",
+			"The least level that is logged. debug logs every request.",
+		},
+		{
+			"DRAIN_TIMEOUT", "8s", "a duration above 0 and up to 10m, such as 8s",
+			"How long requests in flight may take after SIGTERM before they are cut.",
+		},
+	}
+}
+
+// Load reads and validates the settings. Its error has one line for each
+// setting that is wrong, so that all can be put right at once. An empty
+// variable counts as unset.
+func Load(getenv func(string) string) (Config, error) {
+	r := reader{getenv: getenv}
+	cfg := Config{
+		ListenAddr:   r.listenAddr(),
+		DatabaseURL:  r.databaseURL(),
+		TemplatesDir: r.text("TEMPLATES_DIR", "templates"),
+		WatchReload:  r.watchReload(),
+		LogLevel:     r.logLevel(),
+		DrainTimeout: r.drainTimeout(),
+	}
+	cfg.Env = r.env(cfg.WatchReload)
+	if getenv("DATABASE_URL") == "" {
+		cfg.StateDirectory = r.stateDirectory()
+	}
+	if err := errors.Join(r.errs...); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// Readable reports whether logs are for a person rather than for a machine.
+func (c Config) Readable() bool { return c.Env == Development }
+
+// LogValue implements slog.LogValuer. It hides the database password.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("LISTEN_ADDR", c.ListenAddr),
+		slog.String("DATABASE_URL", redact(c.DatabaseURL)),
+		slog.String("STATE_DIRECTORY", c.StateDirectory),
+		slog.String("TEMPLATES_DIR", c.TemplatesDir),
+		slog.Bool("WATCH_RELOAD", c.WatchReload),
+		slog.String("ENV", c.Env),
+		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),
+		slog.Duration("DRAIN_TIMEOUT", c.DrainTimeout),
+	)
+}
+
+// String prints the settings, one in a line, with the database password hidden.
+func (c Config) String() string {
+	var b strings.Builder
+	for _, attr := range c.LogValue().Group() {
+		fmt.Fprintf(&b, "%s=%s\n", attr.Key, attr.Value)
+	}
+	return b.String()
+}
+
+// GoString keeps %#v from printing the password.
+func (c Config) GoString() string { return c.String() }
+
+// redact keeps of a database URL what helps to find a mistake. Query
+// parameters may hold a password too, so of them only sslmode is kept.
+func redact(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "(not shown)"
+	}
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	if u.User != nil {
+		shown.User = url.User(u.User.Username())
+	}
+	if mode := u.Query().Get("sslmode"); mode != "" {
+		shown.RawQuery = url.Values{"sslmode": {mode}}.Encode()
+	}
+	return shown.String()
+}
+
+// reader collects what is wrong instead of stopping at the first mistake.
+type reader struct {
+	getenv func(string) string
+	errs   []error
+}
+
+func (r *reader) text(name, fallback string) string {
+	if value := r.getenv(name); value != "" {
+		return value
+	}
+	return fallback
+}
+
+func (r *reader) refuse(name, value, want string) {
+	r.errs = append(r.errs, fmt.Errorf("%s=%q is not accepted: %s", name, value, want))
+}
+
+func (r *reader) listenAddr() string {
+	const name = "LISTEN_ADDR"
+	value := r.text(name, "127.0.0.1:8080")
+	_, port, err := net.SplitHostPort(value)
+	if err != nil {
+		r.refuse(name, value, "give host:port, such as 127.0.0.1:8080")
+		return ""
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		r.refuse(name, value, "the port has to be a number from 0 to 65535")
+	}
+	return value
+}
+
+// databaseURL never repeats the value in an error, since it holds a password.
+func (r *reader) databaseURL() string {
+	value := r.getenv("DATABASE_URL")
+	if value == "" {
+		return ""
+	}
+	const want = "DATABASE_URL (value not shown) is not accepted: %s; give postgres://user:password@host:port/name?sslmode=..., or leave it empty for SQLite"
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		r.errs = append(r.errs, fmt.Errorf(want, "it is not a URL (percent-encode special characters in the password)"))
+	case u.Scheme != "postgres" && u.Scheme != "postgresql":
+		r.errs = append(r.errs, fmt.Errorf(want, "it does not start with postgres://"))
+	case u.Host == "":
+		r.errs = append(r.errs, fmt.Errorf(want, "it names no host"))
+	case strings.Trim(u.Path, "/") == "":
+		r.errs = append(r.errs, fmt.Errorf(want, "it names no database"))
+	}
+	return value
+}
+
+func (r *reader) stateDirectory() string {
+	const name = "STATE_DIRECTORY"
+	if value := r.getenv(name); value != "" {
+		// systemd separates several directories by colons; the first is the
+		// one that the unit names first.
+		first, _, _ := strings.Cut(value, ":")
+		if !filepath.IsAbs(first) {
+			r.refuse(name, value, "give an absolute path, so that the data does not depend on where the server was started")
+		}
+		return first
+	}
+	if base := r.getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "workspace-server")
+	}
+	home := r.getenv("HOME")
+	if !filepath.IsAbs(home) {
+		r.errs = append(r.errs, errors.New("there is no place for the database: set DATABASE_URL for Postgres, or STATE_DIRECTORY for SQLite"))
+		return ""
+	}
+	return filepath.Join(home, ".local", "state", "workspace-server")
+}
+
+func (r *reader) watchReload() bool {
+	const name = "WATCH_RELOAD"
+	switch value := r.text(name, "0"); value {
+	case "0":
+		return false
+	case "1":
+		return true
+	default:
+		r.refuse(name, value, "give 0 or 1")
+		return false
+	}
+}
+
+func (r *reader) env(watchReload bool) string {
+	const name = "ENV"
+	fallback := Production
+	if watchReload {
+		fallback = Development
+	}
+	value := r.text(name, fallback)
+	switch value {
+	case Development:
+	case Production:
+		if watchReload {
+			r.errs = append(r.errs, errors.New("WATCH_RELOAD=1 is not accepted with ENV=production: it is for development; unset one of them"))
+		}
+	default:
+		want := "give development or production"
+		switch lower := strings.ToLower(value); {
+		case strings.HasPrefix(lower, "prod"):
+			want = "did you mean production?"
+		case strings.HasPrefix(lower, "dev"):
+			want = "did you mean development?"
+		}
+		r.refuse(name, value, want)
+	}
+	return value
+}
+
+func (r *reader) logLevel() slog.Level {
+	const name = "LOG_LEVEL"
+	switch value := r.text(name, "info"); value {
+	case "debug":
+		return slog.LevelDebug
+	case "info":
+		return slog.LevelInfo
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	default:
+		r.refuse(name, value, "give debug, info, warn or error")
+		return slog.LevelInfo
+	}
+}
+
+func (r *reader) drainTimeout() time.Duration {
+	const name = "DRAIN_TIMEOUT"
+	value := r.text(name, "8s")
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 || d > 10*time.Minute {
+		r.refuse(name, value, "give a duration above 0 and up to 10m, such as 8s")
+	}
+	return d
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write CONFIG.md instead of comparing it")
+
+func env(pairs ...string) func(string) string {
+	vars := map[string]string{"HOME": "/home/dev"}
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		vars[name] = value
+	}
+	return func(name string) string { return vars[name] }
+}
+
+func TestLoad(t *testing.T) {
+	tests := []struct {
+		env  []string
+		want string // a line of Config.String
+	}{
+		{nil, "LISTEN_ADDR=127.0.0.1:8080"},
+		{nil, "STATE_DIRECTORY=/home/dev/.local/state/workspace-server"},
+		{nil, "ENV=production"},
+		{nil, "DRAIN_TIMEOUT=8s"},
+		{[]string{"LISTEN_ADDR=:0"}, "LISTEN_ADDR=:0"},
+		{[]string{"LISTEN_ADDR=[::1]:80"}, "LISTEN_ADDR=[::1]:80"},
+		{[]string{"XDG_STATE_HOME=/state"}, "STATE_DIRECTORY=/state/workspace-server"},
+		{[]string{"XDG_STATE_HOME=relative"}, "STATE_DIRECTORY=/home/dev/.local/state/workspace-server"},
+		{[]string{"XDG_STATE_HOME=/state", "STATE_DIRECTORY=/var/lib/ws"}, "STATE_DIRECTORY=/var/lib/ws"},
+		{[]string{"STATE_DIRECTORY=/var/lib/a:/var/lib/b"}, "STATE_DIRECTORY=/var/lib/a"},
+		{[]string{"WATCH_RELOAD=1"}, "ENV=development"},
+		{[]string{"WATCH_RELOAD=0"}, "ENV=production"},
+		{[]string{"WATCH_RELOAD="}, "WATCH_RELOAD=false"},
+		{[]string{"ENV=development"}, "ENV=development"},
+		{[]string{"LOG_LEVEL=debug"}, "LOG_LEVEL=debug"},
+		{[]string{"DRAIN_TIMEOUT=1m30s"}, "DRAIN_TIMEOUT=1m30s"},
+		{[]string{"TEMPLATES_DIR=/srv/t"}, "TEMPLATES_DIR=/srv/t"},
+		{
+			[]string{"DATABASE_URL=postgres://u:hunter2@db:5432/app?sslmode=disable&password=hunter2"},
+			"DATABASE_URL=postgres://u@db:5432/app?sslmode=disable",
+		},
+		{[]string{"DATABASE_URL=postgresql://u:hunter2@db/app", "HOME="}, "STATE_DIRECTORY="},
+	}
+	for _, tt := range tests {
+		cfg, err := Load(env(tt.env...))
+		if err != nil {
+			t.Errorf("Load(%q) = error %v, want %s", tt.env, err, tt.want)
+			continue
+		}
+		for _, text := range []string{cfg.String(), fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg)} {
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("Load(%q) prints the password: %s", tt.env, text)
+			}
+		}
+		if got := "\n" + cfg.String(); !strings.Contains(got, "\n"+tt.want+"\n") {
+			t.Errorf("Load(%q) = %s\nwant the line %s", tt.env, got, tt.want)
+		}
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	tests := []struct {
+		env  []string
+		want string // part of the error
+	}{
+		{[]string{"LISTEN_ADDR=8080"}, `LISTEN_ADDR="8080" is not accepted: give host:port`},
+		{[]string{"LISTEN_ADDR=:http"}, "the port has to be a number"},
+		{[]string{"LISTEN_ADDR=:70000"}, "the port has to be a number"},
+		{[]string{"ENV=prod"}, `ENV="prod" is not accepted: did you mean production?`},
+		{[]string{"ENV=PRODUCTION"}, "did you mean production?"},
+		{[]string{"ENV=dev"}, "did you mean development?"},
+		{[]string{"ENV=staging"}, "give development or production"},
+		{[]string{"WATCH_RELOAD=true"}, `WATCH_RELOAD="true" is not accepted: give 0 or 1`},
+		{[]string{"WATCH_RELOAD=1", "ENV=production"}, "WATCH_RELOAD=1 is not accepted with ENV=production"},
+		{[]string{"LOG_LEVEL=loud"}, "give debug, info, warn or error"},
+		{[]string{"DRAIN_TIMEOUT=8"}, `DRAIN_TIMEOUT="8" is not accepted`},
+		{[]string{"DRAIN_TIMEOUT=-1s"}, "above 0"},
+		{[]string{"DRAIN_TIMEOUT=1h"}, "up to 10m"},
+		{[]string{"STATE_DIRECTORY=state"}, "give an absolute path"},
+		{[]string{"HOME="}, "set DATABASE_URL for Postgres, or STATE_DIRECTORY for SQLite"},
+		{[]string{"DATABASE_URL=mysql://u:hunter2@db/app"}, "does not start with postgres://"},
+		{[]string{"DATABASE_URL=hunter2"}, "does not start with postgres://"},
+		{[]string{"DATABASE_URL=postgres://u:hunter2%@db/app"}, "percent-encode special characters"},
+		{[]string{"DATABASE_URL=postgres:///app?password=hunter2"}, "names no host"},
+		{[]string{"DATABASE_URL=postgres://u:hunter2@db/"}, "names no database"},
+	}
+	for _, tt := range tests {
+		_, err := Load(env(tt.env...))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Load(%q) = error %v, want one with %q", tt.env, err, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Load(%q) prints the password: %v", tt.env, err)
+		}
+	}
+}
+
+func TestLoadReportsEveryMistake(t *testing.T) {
+	_, err := Load(env("ENV=prod", "LOG_LEVEL=loud", "DRAIN_TIMEOUT=soon"))
+	if got, want := strings.Count(fmt.Sprint(err), "\n")+1, 3; got != want {
+		t.Errorf("Load with 3 mistakes reports %d, want %d: %v", got, want, err)
+	}
+}
+
+// Load must read exactly the variables that are documented, or the table lies.
+func TestVarsAreTheOnesRead(t *testing.T) {
+	read := map[string]bool{}
+	if _, err := Load(func(name string) string { read[name] = true; return "" }); err == nil {
+		t.Error("Load without HOME succeeds, want an error")
+	}
+	for _, other := range []string{"XDG_STATE_HOME", "HOME"} {
+		delete(read, other)
+	}
+	for _, v := range Vars() {
+		if !read[v.Name] {
+			t.Errorf("%s is documented but never read", v.Name)
+		}
+		delete(read, v.Name)
+	}
+	for name := range read {
+		t.Errorf("%s is read but not documented", name)
+	}
+}
+
+func TestMarkdownIsWritten(t *testing.T) {
+	path := filepath.Join("..", "..", "CONFIG.md")
+	want := Markdown()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("CONFIG.md differs from the config package; run: go test ./internal/config -update")
+	}
+	for _, v := range Vars() {
+		if !strings.Contains(Table(), v.Name) {
+			t.Errorf("Table() lacks %s", v.Name)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+// Package leak fails a package's tests when they leave goroutines behind.
+package leak
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// Main runs a package's tests; a TestMain consists of it.
+func Main(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if left := left(); left != "" {
+			fmt.Fprintf(os.Stderr, "goroutines left behind:\n\n%s\n", left)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// left returns the stacks of the goroutines that do not end by themselves
+// within a few seconds.
+func left() string {
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		stacks := others()
+		if stacks == "" || time.Now().After(deadline) {
+			return stacks
+		}
+		runtime.Gosched()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func others() string {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var found [][]byte
+	for i, stack := range bytes.Split(buf, []byte("\n\n")) {
+		// The first is the one that asks. The others are not the tests'.
+		if i == 0 || bytes.Contains(stack, []byte("os/signal.signal_recv")) ||
+			bytes.Contains(stack, []byte("os/signal.loop")) {
+			continue
+		}
+		found = append(found, stack)
+	}
+	return string(bytes.Join(found, []byte("\n\n")))
+}

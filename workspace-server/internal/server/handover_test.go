@@ -1,0 +1,249 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// shared is a listening socket as a supervisor holds it: it never accepts.
+type shared struct {
+	t  *testing.T
+	ln *net.TCPListener
+}
+
+func newShared(t *testing.T) *shared {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return &shared{t, ln.(*net.TCPListener)}
+}
+
+func (s *shared) addr() string { return s.ln.Addr().String() }
+func (s *shared) url() string  { return "http://" + s.addr() + "/" }
+
+// listener returns a process's own copy of the socket.
+func (s *shared) listener() net.Listener {
+	s.t.Helper()
+	file, err := s.ln.File()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer file.Close()
+	ln, err := net.FileListener(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ln
+}
+
+// start serves handler on a copy of the socket. The returned function waits
+// for Serve to return.
+func (s *shared) start(handler http.Handler) (*Server, func()) {
+	s.t.Helper()
+	srv := New(handler, discard())
+	ln := s.listener()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	return srv, func() {
+		s.t.Helper()
+		if err := <-served; err != nil {
+			s.t.Errorf("Serve = %v, want nil after Drain", err)
+		}
+	}
+}
+
+// echo answers with the request's body and the server's number.
+func echo(number int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Server-Number", fmt.Sprint(number))
+		_, _ = w.Write(body)
+	})
+}
+
+// load is clients that send requests until it is stopped, and what went wrong.
+type load struct {
+	url   string
+	stop  chan struct{}
+	wg    sync.WaitGroup
+	count atomic.Int64
+
+	mu   sync.Mutex
+	errs []error
+}
+
+// client sends requests one after the other, with a pause after each.
+func (l *load) client(transport *http.Transport, method string, pause time.Duration) {
+	l.wg.Go(func() {
+		client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
+		defer client.CloseIdleConnections()
+		for i := 0; ; i++ {
+			if err := l.request(client, method, i); err != nil {
+				l.mu.Lock()
+				l.errs = append(l.errs, err)
+				l.mu.Unlock()
+			}
+			l.count.Add(1)
+			select {
+			case <-l.stop:
+				return
+			case <-time.After(pause):
+			}
+		}
+	})
+}
+
+func (l *load) request(client *http.Client, method string, i int) error {
+	want := []byte{}
+	if method == http.MethodPost {
+		want = bytes.Repeat([]byte(fmt.Sprint(i%10)), 2000)
+	}
+	// Without GetBody the client could not send the body again.
+	req, err := http.NewRequest(method, l.url, io.NopCloser(bytes.NewReader(want)))
+	if err != nil {
+		return err
+	}
+	req.ContentLength = int64(len(want))
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK || !bytes.Equal(got, want) {
+		return fmt.Errorf("%s answered %s with %d bytes, want %d", method, resp.Status, len(got), len(want))
+	}
+	return nil
+}
+
+func (l *load) close() error {
+	close(l.stop)
+	l.wg.Wait()
+	return errors.Join(l.errs...)
+}
+
+// TestHandOver replaces the server again and again under load. No request may
+// fail, a POST on a kept-alive connection included.
+func TestHandOver(t *testing.T) {
+	const rounds = 25
+	socket := newShared(t)
+	server, wait := socket.start(echo(0))
+	l := &load{url: socket.url(), stop: make(chan struct{})}
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		for _, pause := range []time.Duration{0, 0, time.Millisecond, 20 * time.Millisecond, 130 * time.Millisecond} {
+			l.client(&http.Transport{}, method, pause)
+		}
+		l.client(&http.Transport{DisableKeepAlives: true}, method, 0)
+		// Clients that share connections dial some that they never use, or
+		// use much later.
+		pool := &http.Transport{MaxIdleConnsPerHost: 4}
+		for range 4 {
+			l.client(pool, method, time.Millisecond)
+		}
+	}
+	for round := 1; round <= rounds; round++ {
+		before := l.count.Load()
+		next, waitNext := socket.start(echo(round))
+		if err := server.Drain(10*time.Second, func() {}); err != nil {
+			t.Errorf("round %d: Drain = %v", round, err)
+		}
+		wait()
+		server, wait = next, waitNext
+		for l.count.Load() < before+200 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if err := l.close(); err != nil {
+		t.Errorf("of %d requests some failed: %v", l.count.Load(), err)
+	}
+	if err := server.Drain(10*time.Second, func() {}); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	wait()
+}
+
+// A client of the new server must be able to use it while the old one is still
+// finishing, and a rested client must reach the new one at once.
+func TestRestedClientReachesTheNextServer(t *testing.T) {
+	socket := newShared(t)
+	old, waitOld := socket.start(echo(1))
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	number := func() string {
+		resp, err := client.Get(socket.url())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		return resp.Header.Get("Server-Number")
+	}
+	if got := number(); got != "1" {
+		t.Fatalf("server %s answers, want 1", got)
+	}
+	next, waitNext := socket.start(echo(2))
+	if err := old.Drain(10*time.Second, func() {}); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	waitOld()
+	if got := number(); got != "2" {
+		t.Errorf("server %s answers after the drain, want 2", got)
+	}
+	client.CloseIdleConnections()
+	if err := next.Drain(10*time.Second, func() {}); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	waitNext()
+}
+
+// os/exec puts a socket that it passes on into blocking mode, for all
+// processes that share it. A server that waits in accept must notice all the
+// same that its listener was closed.
+func TestDrainOfABlockingSocket(t *testing.T) {
+	socket := newShared(t)
+	server, wait := socket.start(echo(1))
+	file, err := socket.ln.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Fd() // makes the socket block
+	// The accept after this one's is the one that blocks.
+	resp, err := http.Post(socket.url(), "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Drain(10*time.Second, func() {}); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	wait()
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}

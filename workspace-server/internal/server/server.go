@@ -1,0 +1,197 @@
+// Package server serves HTTP/1.1 on a listening socket that another process
+// may share, and gives its part of the socket up without losing a request.
+//
+// A process that replaces this one accepts on the same socket, so connections
+// that wait in the kernel's queue are never at risk. At risk are the accepted
+// ones: a client that writes a request on a kept-alive connection, just as the
+// server closes it, gets a reset, and no HTTP client may send a POST again by
+// itself. Drain is about those; see there.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits of a connection. Streams move their own write deadline on.
+const (
+	readHeaderTimeout = 10 * time.Second
+	writeTimeout      = 60 * time.Second
+	maxHeaderBytes    = 64 << 10
+
+	// idleTimeout is longer than what HTTP clients commonly keep a connection
+	// for, so that it is they who close it, which is free of races.
+	idleTimeout = 3 * time.Minute
+)
+
+// Server is an HTTP server that can be drained.
+type Server struct {
+	http     *http.Server
+	served   chan struct{} // closed when Serve has returned: no accept is under way
+	draining atomic.Bool
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[*conn]struct{}
+}
+
+// New returns a server for handler. It logs what net/http has to say to log.
+func New(handler http.Handler, log *slog.Logger) *Server {
+	s := &Server{served: make(chan struct{}), conns: map[*conn]struct{}{}}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cw := &closingWriter{ResponseWriter: w, server: s}
+			handler.ServeHTTP(cw, r)
+			cw.beforeHeader()
+		}),
+		Protocols:         &protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.connState,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve accepts connections on ln until Drain is called. It is called once.
+func (s *Server) Serve(ln net.Listener) error {
+	defer close(s.served)
+	s.mu.Lock()
+	s.listener = ln
+	s.mu.Unlock()
+	if s.draining.Load() {
+		return ln.Close()
+	}
+	err := s.http.Serve(trackingListener{ln, s})
+	if s.draining.Load() && errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Drain closes this process's copy of the listening socket, calls closed, and
+// returns when the last connection is gone, or cuts those that are left after
+// timeout and returns an error.
+//
+// Every response from now on says "Connection: close". A connection without a
+// request is closed when it is unlikely that the client is about to use it:
+//
+//   - It was idle for 100 ms, or for twice its usual pause if it is used at a
+//     pace of up to 300 ms. So a client that keeps asking has its next request
+//     answered and is told to close, while one that rests, as a browser does,
+//     is closed at once and reaches the new process with its next request.
+//   - It was accepted 500 ms ago and has not sent a byte: the first request
+//     of a new connection may be on its way.
+//   - And no byte of a request was received, neither by net/http nor by the
+//     kernel.
+//
+// What remains: a client that takes a connection out of its pool after a pause
+// unlike those before, and writes its request between the last look at the
+// kernel's buffer and the arrival of the close, which is the time that a
+// packet travels. HTTP/1.1 has no means against that; every server that closes
+// an idle connection, at any time, runs this risk. And when no other process
+// holds the socket, closing it resets the connections in its queue.
+func (s *Server) Drain(timeout time.Duration, closed func()) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	ln := s.listener
+	s.mu.Unlock()
+	if ln != nil {
+		// It is closed already if Serve failed, which then has said so.
+		_ = ln.Close()
+	}
+	closed()
+
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// Only after Serve has returned is every accepted connection known, so
+		// this is asked first.
+		served := s.hasServed()
+		if left := s.closeQuiet(time.Now()); left == 0 && served {
+			return s.http.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return s.cut(timeout)
+		}
+	}
+}
+
+func (s *Server) hasServed() bool {
+	select {
+	case <-s.served:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeQuiet closes the connections that nobody seems about to use, and
+// returns how many are left.
+func (s *Server) closeQuiet(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.isQuiet(now) && !hasInput(c.Conn) {
+			// net/http notices, and reports the connection as closed.
+			_ = c.Close()
+		}
+	}
+	return len(s.conns)
+}
+
+func (s *Server) cut(timeout time.Duration) error {
+	s.mu.Lock()
+	left := len(s.conns)
+	s.mu.Unlock()
+	return errors.Join(
+		fmt.Errorf("%d connections were cut: they were not done after %v (DRAIN_TIMEOUT)", left, timeout),
+		s.http.Close())
+}
+
+// trackingListener makes each accepted connection known to the server.
+type trackingListener struct {
+	net.Listener
+	server *Server
+}
+
+func (l trackingListener) Accept() (net.Conn, error) {
+	unblock(l.Listener)
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, state: http.StateNew, since: time.Now()}
+	l.server.mu.Lock()
+	defer l.server.mu.Unlock()
+	l.server.conns[c] = struct{}{}
+	return c, nil
+}
+
+func (s *Server) connState(nc net.Conn, state http.ConnState) {
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(s.conns, c)
+		return
+	}
+	c.enter(state, time.Now())
+}

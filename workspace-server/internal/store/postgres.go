@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+
+	"workspace-server/internal/workspace"
+)
+
+// postgresConns leaves room, in Postgres's default of 100 connections, for a
+// few replicas, each of which is two processes while it is being replaced.
+const postgresConns = 16
+
+func openPostgres(raw string) (*DB, error) {
+	dsn, err := postgresDSN(raw)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, errors.New("DATABASE_URL is not accepted: " + hidePassword(err.Error(), raw))
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(postgresConns)
+	// As many may stay idle as may be open: authentication costs
+	// milliseconds, which a burst would pay again and again.
+	pool.SetMaxIdleConns(postgresConns)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return &DB{read: pool, write: pool, dialect: dialect{
+		name:      "postgres",
+		exclusive: `SELECT pg_advisory_xact_lock(7238902214613751)`,
+		kind:      postgresKind,
+		comingUp:  postgresComingUp,
+	}}, nil
+}
+
+// postgresDSN adds what the driver would otherwise leave without a limit.
+func postgresDSN(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errors.New("DATABASE_URL is not a URL")
+	}
+	q := u.Query()
+	for name, value := range map[string]string{
+		"connect_timeout":           "5",
+		"fallback_application_name": "workspace-server",
+	} {
+		if !q.Has(name) {
+			q.Set(name, value)
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+func hidePassword(text, raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "it cannot be read"
+	}
+	secrets := u.Query()["password"]
+	if password, ok := u.User.Password(); ok {
+		secrets = append(secrets, password)
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
+
+func postgresKind(err error) workspace.Kind {
+	e, ok := errors.AsType[*pq.Error](err)
+	if !ok {
+		return workspace.Internal
+	}
+	switch code := string(e.Code); {
+	case code == "23505": // unique_violation
+		return workspace.Conflict
+	case strings.HasPrefix(code, "08"), // connection_exception
+		strings.HasPrefix(code, "53"),  // insufficient_resources
+		strings.HasPrefix(code, "57P"), // shutdown and start-up
+		code == "57014",                // query_canceled
+		code == "40001",                // serialization_failure
+		code == "40P01",                // deadlock_detected
+		code == "25006":                // read_only_sql_transaction, during a failover
+		return workspace.Unavailable
+	}
+	return workspace.Internal
+}
+
+// postgresComingUp: what a refused connection means is not known until the
+// time is over. A wrong password or database name does not pass by waiting.
+func postgresComingUp(err error) bool {
+	if errors.Is(err, pq.ErrSSLNotSupported) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if _, ok := errors.AsType[*pq.Error](err); ok {
+		return postgresKind(err) == workspace.Unavailable
+	}
+	return true
+}

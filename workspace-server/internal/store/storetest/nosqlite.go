@@ -1,0 +1,5 @@
+//go:build nosqlite
+
+package storetest
+
+const hasSQLite = false

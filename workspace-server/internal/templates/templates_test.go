@@ -1,0 +1,170 @@
+package templates
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"workspace-server/internal/workspace"
+)
+
+const valid = `name: demo
+description: A demo.
+version: 1.0.0
+tier: 2
+runtime: shell
+env:
+  required: [API_KEY]
+runtime_config:
+  nested: {list: [1, two]}
+`
+
+func TestParse(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want []string
+	}{
+		{"valid", valid, nil},
+		{"empty", "", []string{"config.yaml is empty"}},
+		{"comment only", "# nothing\n", []string{"config.yaml is empty"}},
+		{"unknown keys", valid + "modle: x\nenvs: {}\n", []string{`line 10: unknown key "modle"`, `line 11: unknown key "envs"`}},
+		{"unknown nested key", strings.Replace(valid, "  required", "  requird", 1), []string{`line 7: unknown key "requird"`}},
+		{"wrong types", strings.Replace(valid, "tier: 2", "tier: two\nskills: shell", 1), []string{"line 4: !!str `two` is not a number", "line 5: !!str `shell` is not a list"}},
+		{"duplicate key", valid + "tier: 3\n", []string{`line 10: mapping key "tier" already defined at line 4`}},
+		{"syntax", "name: [", []string{"line 1: did not find expected node content"}},
+		{"two documents", valid + "---\nname: other\n", []string{"config.yaml holds more than one document"}},
+		{"another name", strings.Replace(valid, "demo", "other", 1), []string{`name: "other" is not the name of the template's directory, "demo"`}},
+		{"no fields", "name: demo\n", []string{"description is required", "version is required", "runtime is required", "tier: 0 is not from 1 to 4"}},
+		{"bad variable", strings.Replace(valid, "API_KEY", "API-KEY", 1), []string{`env: "API-KEY" is not the name of a variable`}},
+		{"not JSON", strings.Replace(valid, "list:", "1: .nan, list:", 1), []string{"runtime_config: keys have to be texts, and numbers finite"}},
+	}
+	for _, tt := range tests {
+		if _, got := Parse([]byte(tt.text), "demo"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: Parse = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestListReadsTheDisk(t *testing.T) {
+	path := t.TempDir()
+	dir := New(path)
+	write(t, path, "demo/config.yaml", valid)
+	write(t, path, "missing/other.txt", "")
+	write(t, path, "Upper/config.yaml", strings.Replace(valid, "demo", "Upper", 1))
+	write(t, path, "large/config.yaml", strings.Repeat("#", maxConfig+1))
+	write(t, path, "prompts/config.yaml", strings.Replace(valid, "demo", "prompts", 1)+
+		"prompt_files: [a.md, b.md, ../demo/config.yaml, /etc/passwd]\n")
+	write(t, path, "prompts/a.md", "")
+	write(t, path, ".hidden/config.yaml", "")
+	write(t, path, "README.md", "")
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, "config.yaml", valid)
+	if err := os.MkdirAll(filepath.Join(path, "link"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(secret, "config.yaml"), filepath.Join(path, "link", "config.yaml")); err != nil {
+		t.Fatal(err)
+	}
+
+	all, err := dir.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, template := range all {
+		got[template.Name] = strings.Join(template.Errors, "\n")
+	}
+	want := map[string]string{
+		"demo":    "",
+		"missing": "config.yaml is missing",
+		"Upper":   `template "Upper" is not a template's name: use a-z, 0-9 and -, at most 63 characters`,
+		"large":   "config.yaml is larger than 256 KiB",
+		"link":    "config.yaml cannot be opened",
+		"prompts": "prompt_files: \"b.md\" is not a file of the template\n" +
+			"prompt_files: \"../demo/config.yaml\" is not a file of the template\n" +
+			"prompt_files: \"/etc/passwd\" is not a file of the template",
+	}
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("List()[%s].Errors = %q, want %q", name, got[name], want[name])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("List() has %d templates, want %d", len(got), len(want))
+	}
+	if text, err := json.Marshal(all); err != nil || strings.Contains(string(text), "null") || strings.Contains(string(text), secret) {
+		t.Errorf("List() as JSON = %s, %v, want no null and no path of the server", text, err)
+	}
+
+	// An edit counts at once.
+	if err := dir.Use("demo"); err != nil {
+		t.Errorf("Use(demo) = %v, want nil", err)
+	}
+	write(t, path, "demo/config.yaml", valid+"modle: x\n")
+	if err := dir.Use("demo"); workspace.KindOf(err) != workspace.Invalid || !strings.Contains(err.Error(), `unknown key "modle"`) {
+		t.Errorf("Use(demo) after a wrong edit = %v, want Invalid with the unknown key", err)
+	}
+	for _, name := range []string{"nothing", "README.md", "../demo", ""} {
+		if err := dir.Use(name); workspace.KindOf(err) != workspace.Invalid {
+			t.Errorf("Use(%q) = %v, want Invalid", name, err)
+		}
+	}
+}
+
+func TestNoDirectory(t *testing.T) {
+	dir := New(filepath.Join(t.TempDir(), "nothing"))
+	_, listErr := dir.List()
+	for _, err := range []error{dir.Check(), listErr, dir.Use("demo")} {
+		if workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(err.Error(), "TEMPLATES_DIR") {
+			t.Errorf("a missing directory = %v, want Unavailable that names TEMPLATES_DIR in the log", err)
+		}
+		if strings.Contains(workspace.Message(err), "nothing") {
+			t.Errorf("Message(%v) names a path of the server", err)
+		}
+	}
+}
+
+func TestShippedTemplates(t *testing.T) {
+	all, err := New(filepath.Join("..", "..", "templates")).List()
+	if err != nil || len(all) < 3 {
+		t.Fatalf("List() = %d templates, %v, want at least 3", len(all), err)
+	}
+	for _, template := range all {
+		if len(template.Errors) > 0 {
+			t.Errorf("%s: %q", template.Name, template.Errors)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(valid))
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("runtime_config: {? [1] : 2, d: 99999-01-01}"))
+	f.Add([]byte("\xff\xfe"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		config, wrong := Parse(text, "demo")
+		if _, err := json.Marshal(config); err != nil {
+			t.Errorf("Parse(%q) cannot be shown as JSON: %v", text, err)
+		}
+		for _, line := range wrong {
+			if line == "" {
+				t.Errorf("Parse(%q) has an empty error", text)
+			}
+		}
+	})
+}

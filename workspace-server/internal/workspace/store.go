@@ -1,0 +1,70 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Types of events.
+const (
+	EventCreated = "workspace.created"
+	EventDeleted = "workspace.deleted"
+)
+
+// Event is one change. Its Seq is one more than that of the change before it,
+// whichever server made that one.
+type Event struct {
+	Seq       int64           `json:"seq"`
+	Type      string          `json:"type"`
+	Workspace string          `json:"workspace"` // the workspace's id
+	At        int64           `json:"at"`        // epoch milliseconds
+	Data      json.RawMessage `json:"data"`      // the workspace as it was after the change, or last
+}
+
+// Request names a create that a client may send again, because it did not see
+// the answer. The zero value is a create that is not to be recognised.
+type Request struct {
+	Key         string // chosen by the client
+	Fingerprint string // of what was asked for
+}
+
+// Cursor is a place in the list of workspaces, which is newest first. The zero
+// value is the start.
+type Cursor struct {
+	Created int64
+	ID      string
+}
+
+// Store keeps workspaces. Every change writes its event in the same
+// transaction. Each method may also fail with Unavailable, when the database
+// cannot be reached, and with Internal.
+type Store interface {
+	// Create stores w. When req was used before, it stores nothing and
+	// returns the workspace of that time. It fails with Conflict when the key
+	// was used for something else.
+	Create(ctx context.Context, w Workspace, req Request) (Workspace, error)
+
+	// Replay returns what Create answered to req, and false when req is new.
+	// It fails with Conflict when the key was used for something else.
+	Replay(ctx context.Context, req Request) (Workspace, bool, error)
+
+	// Get fails with NotFound.
+	Get(ctx context.Context, id string) (Workspace, error)
+
+	// List returns at most limit workspaces after the cursor, newest first,
+	// and the cursor of the next page, which is zero after the last one.
+	List(ctx context.Context, after Cursor, limit int) ([]Workspace, Cursor, error)
+
+	// Delete fails with NotFound.
+	Delete(ctx context.Context, id string) error
+}
+
+// EventLog reads what happened. Both methods may fail with Unavailable and
+// with Internal.
+type EventLog interface {
+	// LastEvent returns the number of the newest event, 0 before the first.
+	LastEvent(ctx context.Context) (int64, error)
+
+	// Events returns at most limit events with numbers above after, in order.
+	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+}
