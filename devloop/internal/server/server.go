@@ -147,6 +147,9 @@ func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, err
 	}
 	ready := time.Now()
 	s.promote(next)
+	s.mu.Lock()
+	s.crashes = 0 // those were another build's
+	s.mu.Unlock()
 	if old != nil {
 		s.retire(old)
 		select {
