@@ -1,0 +1,176 @@
+// Alltests runs the tests of every module, on SQLite and on a Postgres of its
+// own, and ends with what it skipped and why.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"e2e/internal/checkout"
+	"e2e/internal/engine"
+	"e2e/internal/janitor"
+	"e2e/internal/postgres"
+	"e2e/internal/testrun"
+)
+
+func main() {
+	j, err := janitor.Main()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "alltests:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	err = errors.Join(run(ctx, os.Args[1:], os.Stdout, j), j.Close())
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errFailed):
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "alltests:", err)
+		os.Exit(1)
+	}
+}
+
+// errFailed means that the summary has said it all.
+var errFailed = errors.New("tests failed")
+
+// modules are tested in this order: what the others stand on comes first.
+var modules = []string{"workspace-server", "devloop", "e2e"}
+
+func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) error {
+	f := flag.NewFlagSet("alltests", flag.ContinueOnError)
+	only := f.String("only", "", "test only this `module`: "+strings.Join(modules, ", "))
+	pattern := f.String("run", "", "test only what matches, as with \"go test -run\"")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	root, err := checkout.Root()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	r := &testrun.Run{Out: out}
+	env := os.Environ()
+	flags := []string{"-json"}
+	if race, err := raceDetector(ctx, root); err != nil {
+		return err
+	} else if race {
+		flags = append(flags, "-race")
+	} else {
+		r.Skip("the race detector", "needs a C compiler: none was found")
+	}
+	if *pattern != "" {
+		flags = append(flags, "-run", *pattern)
+	}
+	for _, module := range modules {
+		if *only != "" && *only != module {
+			r.Skip("module "+module, "-only "+*only)
+			continue
+		}
+		moduleEnv, moduleFlags := env, flags
+		switch module {
+		case "workspace-server":
+			url, err := database(ctx, j, r)
+			if err != nil {
+				return err
+			}
+			if url != "" {
+				moduleEnv = append(moduleEnv, "TEST_DATABASE_URL="+url)
+			}
+		case "e2e":
+			// What these test is outside of the module, where the go command's
+			// cache does not look, and several at once would measure each other.
+			moduleFlags = append(moduleFlags, "-count=1", "-p=1", "-timeout=20m")
+		}
+		if err := test(ctx, filepath.Join(root, module), moduleEnv, moduleFlags, r); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "\nin %s\n", time.Since(began).Round(time.Second))
+	r.Summary()
+	if r.Failed > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+// database starts a Postgres unless one is given.
+func database(ctx context.Context, j *janitor.Janitor, r *testrun.Run) (string, error) {
+	if url := os.Getenv("TEST_DATABASE_URL"); url != "" {
+		return url, nil
+	}
+	missing := engine.Missing()
+	if missing == "" {
+		url, err := postgres.Start(ctx, j)
+		if err == nil || ctx.Err() != nil {
+			return url, err
+		}
+		missing = err.Error()
+	}
+	if engine.Required() {
+		r.Fail("REQUIRE_DOCKER=1, but there is no Postgres to test on: " + missing)
+		return "", nil
+	}
+	r.Skip("workspace-server on Postgres", "needs Docker, or TEST_DATABASE_URL: "+missing)
+	return "", nil
+}
+
+// test tests one module.
+func test(ctx context.Context, dir string, env, flags []string, r *testrun.Run) error {
+	list := exec.CommandContext(ctx, "go", "list", "-f", "{{range .IgnoredGoFiles}}{{$.ImportPath}} {{.}}\n{{end}}", "./...")
+	list.Dir = dir
+	ignored, err := list.Output()
+	if err != nil {
+		return fmt.Errorf("list the packages of %s: %w", filepath.Base(dir), err)
+	}
+	for name := range strings.Lines(string(ignored)) {
+		if name = strings.TrimSpace(name); strings.HasSuffix(name, "_test.go") {
+			r.Skip(name, "its build constraint is not met here")
+		}
+	}
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"test"}, flags...), "./...")...)
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, env, r.Out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// The tests get to remove what they made.
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 20 * time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	failed := r.Failed
+	readErr := r.Read(stdout)
+	waitErr := cmd.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if waitErr != nil && r.Failed == failed {
+		r.Fail(fmt.Sprintf("go test in %s: %v", filepath.Base(dir), waitErr))
+	}
+	return readErr
+}
+
+// raceDetector reports whether "go test -race" works here.
+func raceDetector(ctx context.Context, root string) (bool, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED")
+	cmd.Dir = filepath.Join(root, "e2e")
+	out, err := cmd.Output()
+	if err != nil {
+		return false, fmt.Errorf("ask the go command: %w", err)
+	}
+	return strings.TrimSpace(string(out)) == "1", nil
+}

@@ -1,0 +1,115 @@
+// Package engine looks at what a Docker engine has, and removes what belongs
+// to one compose project.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience bounds a question to the engine.
+const patience = 30 * time.Second
+
+// Docker runs the docker command and returns what it printed to stdout.
+func Docker(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).Output()
+	if err != nil {
+		var said string
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			said = strings.TrimSpace(string(exit.Stderr))
+		}
+		return string(out), fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, said)
+	}
+	return string(out), nil
+}
+
+// Missing says what is missing for tests with containers, or nothing.
+func Missing() string {
+	ctx := context.Background()
+	if _, err := exec.LookPath("docker"); err != nil {
+		return "the docker command is missing"
+	}
+	if _, err := Docker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
+		return "no Docker engine is reachable"
+	}
+	if _, err := Docker(ctx, "compose", "version"); err != nil {
+		return "docker compose is missing"
+	}
+	if _, err := Docker(ctx, "buildx", "version"); err != nil {
+		return "docker buildx is missing"
+	}
+	return ""
+}
+
+// Required reports whether tests with containers must not be skipped.
+func Required() bool { return os.Getenv("REQUIRE_DOCKER") == "1" }
+
+// Need skips a test that needs an engine where there is none.
+func Need(t testing.TB) {
+	t.Helper()
+	missing := Missing()
+	switch {
+	case missing == "":
+	case Required():
+		t.Fatalf("REQUIRE_DOCKER=1, but %s", missing)
+	default:
+		t.Skipf("needs Docker: %s", missing)
+	}
+}
+
+// kinds are the things that a compose project has: how they are listed, by
+// project, and removed.
+var kinds = []struct {
+	name         string
+	list, remove []string
+}{
+	{"container", []string{"ps", "-aq", "--filter"}, []string{"rm", "-fv"}},
+	{"network", []string{"network", "ls", "-q", "--filter"}, []string{"network", "rm"}},
+	{"volume", []string{"volume", "ls", "-q", "--filter"}, []string{"volume", "rm", "-f"}},
+	{"image", []string{"images", "--format", "{{.Repository}}:{{.Tag}}", "--filter"}, []string{"rmi", "-f"}},
+}
+
+// Of lists what a compose project has of the given kinds, or of all.
+func Of(ctx context.Context, project string, wanted ...string) ([]string, error) {
+	var found []string
+	for _, k := range kinds {
+		if len(wanted) > 0 && !slices.Contains(wanted, k.name) {
+			continue
+		}
+		ids, err := list(ctx, k.list, project)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			found = append(found, k.name+" "+id)
+		}
+	}
+	return found, nil
+}
+
+func list(ctx context.Context, args []string, project string) ([]string, error) {
+	out, err := Docker(ctx, append(slices.Clone(args), "label=com.docker.compose.project="+project)...)
+	return strings.Fields(out), err
+}
+
+// Remove removes everything that a compose project has.
+func Remove(ctx context.Context, project string) error {
+	var errs []error
+	for _, k := range kinds {
+		ids, err := list(ctx, k.list, project)
+		if err == nil && len(ids) > 0 {
+			_, err = Docker(ctx, slices.Concat(k.remove, ids)...)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,166 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A request is what a client sends.
+type request struct {
+	method, path string
+	accept       string
+	lastEventID  string
+	body         string
+	slow         time.Duration // pause in the middle of the body
+	close        bool          // a connection for this request alone
+	timeout      time.Duration
+}
+
+// A response is an answer that was read to its end.
+type response struct {
+	status int
+	body   []byte
+}
+
+// A client speaks HTTP/1.1 by itself over at most one connection: net/http
+// silently sends a request again when a kept-alive connection turns out to be
+// dead, and such a request has to count as lost.
+type client struct {
+	name string
+	addr string
+	conn net.Conn
+	in   *bufio.Reader
+	used int // requests sent over conn
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// connect makes a connection if there is none that can be used.
+func (c *client) connect(ctx context.Context) error {
+	if c.conn != nil && closedByPeer(c.conn) {
+		c.close() // said before anything was asked: nothing is lost
+	}
+	if c.conn != nil {
+		return nil
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", c.addr)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	c.conn, c.in, c.used = conn, bufio.NewReader(conn), 0
+	return nil
+}
+
+// closedByPeer looks into the kernel's buffer without waiting.
+func closedByPeer(conn net.Conn) bool {
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return closed || err != nil
+}
+
+// send writes a request and reads the head of the response. The response's
+// body has to be read to its end, or the connection closed, before the next.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	c.used++
+	if err := c.write(ctx, r); err != nil {
+		return nil, fmt.Errorf("write request %d of the connection: %w", c.used, err)
+	}
+	resp, err := http.ReadResponse(c.in, &http.Request{Method: r.method})
+	if err != nil {
+		return nil, fmt.Errorf("read response %d of the connection: %w", c.used, err)
+	}
+	return resp, nil
+}
+
+func (c *client) write(ctx context.Context, r request) error {
+	var head strings.Builder
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.method, r.path, c.addr)
+	if r.accept != "" {
+		fmt.Fprintf(&head, "Accept: %s\r\n", r.accept)
+	}
+	if r.lastEventID != "" {
+		fmt.Fprintf(&head, "Last-Event-ID: %s\r\n", r.lastEventID)
+	}
+	if r.body != "" {
+		fmt.Fprintf(&head, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(r.body))
+	}
+	if r.close {
+		head.WriteString("Connection: close\r\n")
+	}
+	head.WriteString("\r\n")
+	if r.slow == 0 {
+		_, err := io.WriteString(c.conn, head.String()+r.body)
+		return err
+	}
+	half := len(r.body) / 2
+	if _, err := io.WriteString(c.conn, head.String()+r.body[:half]); err != nil {
+		return err
+	}
+	pause(ctx, r.slow)
+	_, err := io.WriteString(c.conn, r.body[half:])
+	return err
+}
+
+// do sends a request and reads all of the response.
+func (c *client) do(ctx context.Context, r request) (response, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		c.close()
+		return response{}, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.close()
+		return response{}, fmt.Errorf("read the body of a response with status %d: %w", resp.StatusCode, err)
+	}
+	if resp.Close || r.close {
+		c.close()
+	}
+	return response{resp.StatusCode, body}, nil
+}
+
+// pause keeps a client's pace.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// Get asks over a connection of its own.
+func Get(ctx context.Context, addr, path string) (status int, body []byte, err error) {
+	c := &client{addr: addr}
+	defer c.close()
+	resp, err := c.do(ctx, request{method: "GET", path: path, close: true, timeout: patience})
+	return resp.status, resp.body, err
+}

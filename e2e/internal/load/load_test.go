@@ -1,0 +1,191 @@
+package load
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A fake answers as workspace-server does, but for one planted fault.
+type fake struct {
+	fault    string
+	requests atomic.Int64
+
+	mu      sync.Mutex
+	events  []event
+	changed chan struct{}
+}
+
+func (f *fake) every(n int64, fault string) bool {
+	return f.fault == fault && f.requests.Add(1)%n == 0
+}
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/healthz":
+		switch {
+		case f.every(10, "5xx"):
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case f.every(10, "reset"):
+			panic(http.ErrAbortHandler)
+		case f.every(10, "old code"):
+			fmt.Fprint(w, `1`)
+			return
+		}
+		fmt.Fprint(w, `2`)
+	case r.Method == http.MethodPost:
+		if f.every(10, "reset POST") {
+			panic(http.ErrAbortHandler)
+		}
+		id := f.create()
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"id": %q}`, id)
+	case r.URL.Path == "/v1/events" && r.Header.Get("Accept") == "text/event-stream":
+		f.stream(w, r)
+	case r.URL.Path == "/v1/events":
+		f.page(w, r)
+	default:
+		fmt.Fprint(w, `{}`)
+	}
+}
+
+func (f *fake) create() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := event{Seq: int64(len(f.events) + 1), Type: "workspace.created", Workspace: fmt.Sprintf("ws_%d", len(f.events))}
+	id := e.Workspace
+	if len(f.events) == 20 {
+		switch f.fault {
+		case "gap":
+			e.Seq++
+		case "duplicate":
+			e.Seq--
+		case "no event":
+			e.Workspace = "another"
+		}
+	}
+	f.events = append(f.events, e)
+	close(f.changed)
+	f.changed = make(chan struct{})
+	return id
+}
+
+func (f *fake) since(last int64) ([]event, chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events[min(int(last), len(f.events)):], f.changed
+}
+
+func (f *fake) page(w http.ResponseWriter, r *http.Request) {
+	after, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
+	events, changed := f.since(after)
+	if r.FormValue("wait") != "" && len(events) == 0 {
+		select {
+		case <-changed:
+		case <-time.After(50 * time.Millisecond):
+		}
+		events, _ = f.since(after)
+	}
+	_ = json.NewEncoder(w).Encode(page{Items: events})
+}
+
+func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
+	last, _ := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
+	w.Header().Set("Content-Type", "text/event-stream")
+	end := time.After(100 * time.Millisecond) // as a reload does
+	for {
+		events, changed := f.since(last)
+		for _, e := range events {
+			data, _ := json.Marshal(e)
+			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, data)
+			last++
+		}
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-changed:
+		case <-end:
+			if f.fault == "cut stream" {
+				panic(http.ErrAbortHandler)
+			}
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func version(body []byte) (int, bool) {
+	n, err := strconv.Atoi(string(body))
+	return n, err == nil
+}
+
+// TestFaultsAreSeen plants faults, since a load that misses them proves nothing.
+func TestFaultsAreSeen(t *testing.T) {
+	tests := []struct{ fault, want string }{
+		{"", ""},
+		{"5xx", "status 503, want 200"},
+		{"reset", "EOF"},
+		{"reset POST", "EOF"},
+		{"old code", "a new connection got 1 although edit 2 served already"},
+		{"gap", "not the next event: 22 after 20"},
+		{"duplicate", "not the next event: 20 after 20"},
+		{"no event", "no event for workspace ws_20"},
+		{"cut stream", "the stream was cut"},
+	}
+	for _, tt := range tests {
+		t.Run("fault "+tt.fault, func(t *testing.T) {
+			t.Parallel()
+			f := &fake{fault: tt.fault, changed: make(chan struct{})}
+			s := httptest.NewServer(f)
+			defer s.Close()
+			l, err := Start(t.Context(), Options{Addr: s.Listener.Addr().String(), Pace: 5 * time.Millisecond, Version: version, Patience: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Serving(2)
+			deadline := time.Now().Add(10 * time.Second)
+			for time.Now().Before(deadline) && (l.Answered() < 300 || tt.want != "" && tt.fault != "no event" && l.Failures() == 0) {
+				pause(t.Context(), 10*time.Millisecond)
+			}
+			got := l.Stop()
+			if tt.want == "" {
+				if len(got.Failures) > 0 || got.Events != got.Created || got.Created < 20 || got.Streams < 4 {
+					t.Errorf("Stop() = %s %v, want no failure, and an event for each workspace", got, got.Failures)
+				}
+				return
+			}
+			for _, failure := range got.Failures {
+				if strings.Contains(failure.String(), tt.want) {
+					return
+				}
+			}
+			t.Errorf("Stop() = %s %v, want a failure with %q", got, got.Failures, tt.want)
+		})
+	}
+}
+
+// TestIdleClose: a connection that the server closed while nothing was under
+// way costs no request.
+func TestIdleClose(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.IdleTimeout = time.Millisecond
+	s.Start()
+	defer s.Close()
+	c := &client{addr: s.Listener.Addr().String()}
+	defer c.close()
+	for i := range 5 {
+		if _, err := c.do(t.Context(), request{method: "GET", path: "/", timeout: time.Second}); err != nil {
+			t.Fatalf("do(GET) number %d = %v, want an answer", i, err)
+		}
+		for !closedByPeer(c.conn) {
+			pause(t.Context(), time.Millisecond)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package stats
+
+import (
+	"testing"
+	"time"
+)
+
+func TestOf(t *testing.T) {
+	upTo := func(n int) (s []time.Duration) {
+		for i := n; i > 0; i-- {
+			s = append(s, time.Duration(i))
+		}
+		return s
+	}
+	tests := []struct {
+		series []time.Duration
+		want   Summary
+	}{
+		{nil, Summary{}},
+		{upTo(1), Summary{1, 1, 1, 1}},
+		{upTo(3), Summary{3, 2, 3, 3}},
+		{[]time.Duration{10, 20}, Summary{2, 15, 20, 20}},
+		{upTo(20), Summary{20, 10, 19, 20}},
+		{upTo(100), Summary{100, 50, 95, 100}},
+	}
+	for _, tt := range tests {
+		if got := Of(tt.series); got != tt.want {
+			t.Errorf("Of(%d values) = %+v, want %+v", len(tt.series), got, tt.want)
+		}
+	}
+}

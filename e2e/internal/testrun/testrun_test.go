@@ -1,0 +1,111 @@
+package testrun
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRead runs the real go command on small packages.
+func TestRead(t *testing.T) {
+	const head = "package p\n\nimport \"testing\"\n\n"
+	tests := []struct {
+		name                    string
+		files                   map[string]string
+		passed, failed, skipped int
+		want                    []string // in the output
+		silent                  string   // not in the output
+	}{
+		{
+			name:   "passes, and subtests count once",
+			files:  map[string]string{"p_test.go": head + `func TestA(t *testing.T) { t.Log("chatter"); t.Run("x", func(*testing.T) {}); t.Run("y", func(*testing.T) {}) }`},
+			passed: 2, want: []string{"ok  \tm\t", "2 passed, 0 failed, 0 skipped\n"}, silent: "chatter",
+		},
+		{
+			name:   "a report is shown",
+			files:  map[string]string{"p_test.go": head + `func TestA(t *testing.T) { t.Log("report: median 1s") }`},
+			passed: 1, want: []string{"TestA: median 1s"},
+		},
+		{
+			name:   "a failure is shown in full and counts once",
+			files:  map[string]string{"p_test.go": head + `func TestA(t *testing.T) { t.Run("x", func(t *testing.T) { t.Error("got 1, want 2") }) }`},
+			failed: 1, want: []string{"got 1, want 2", "FAIL\tm", "0 passed, 1 failed, 0 skipped\n"},
+		},
+		{
+			name:    "a skip tells why",
+			files:   map[string]string{"p_test.go": head + `func TestA(t *testing.T) { t.Skip("needs a moon: there is none") }`},
+			skipped: 1, want: []string{"skipped: needs a moon: there is none\n  m TestA\n", "0 passed, 0 failed, 1 skipped\n"},
+		},
+		{
+			name:   "a panic is a failure",
+			files:  map[string]string{"p_test.go": head + `func TestA(t *testing.T) { panic("boom") }`},
+			failed: 1, want: []string{"boom", "1 failed"},
+		},
+		{
+			name:   "so is a death outside of a test",
+			files:  map[string]string{"p_test.go": "package p\n\nimport (\n\"os\"\n\"testing\"\n)\n\nfunc TestMain(m *testing.M) { println(\"no database\"); os.Exit(3) }"},
+			failed: 1, want: []string{"no database", "1 failed"},
+		},
+		{
+			name:   "and one that does not compile",
+			files:  map[string]string{"p_test.go": head + `func TestA(t *testing.T) { undefined() }`},
+			failed: 1, want: []string{"p_test.go:5:28: undefined: undefined", "1 failed"},
+		},
+		{
+			name:  "a package without tests is named",
+			files: map[string]string{"p.go": "package p"},
+			want:  []string{"?   \tm\t[no test files]", "no tests in:\n  m\n"},
+		},
+		{
+			name:  "and one whose tests do not run",
+			files: map[string]string{"p_test.go": head + "type T = testing.T"},
+			want:  []string{"[no tests to run]", "no tests in:\n  m\n"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			tt.files["go.mod"] = "module m\n\ngo 1.26\n"
+			for name, content := range tt.files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command("go", "test", "-json", "./...")
+			cmd.Dir = dir
+			out, _ := cmd.CombinedOutput() // failing is what some are for
+			var said strings.Builder
+			r := Run{Out: &said}
+			if err := r.Read(strings.NewReader(string(out))); err != nil {
+				t.Fatal(err)
+			}
+			r.Summary()
+			got := fmt.Sprint(r.Passed, r.Failed, len(r.Skipped))
+			if want := fmt.Sprint(tt.passed, tt.failed, tt.skipped); got != want {
+				t.Errorf("Read: passed, failed, skipped = %s, want %s\n%s", got, want, said.String())
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(said.String(), w) {
+					t.Errorf("Read printed %q, want %q in it", said.String(), w)
+				}
+			}
+			if tt.silent != "" && strings.Contains(said.String(), tt.silent) {
+				t.Errorf("Read printed %q, want no %q in it", said.String(), tt.silent)
+			}
+		})
+	}
+}
+
+// TestReadCut: a command that dies in the middle is no success.
+func TestReadCut(t *testing.T) {
+	var said strings.Builder
+	r := Run{Out: &said}
+	err := r.Read(strings.NewReader(`{"Action":"start","Package":"m"}` + "\n" + `{"Action":"run","Package":"m","Test":"TestA"}` + "\n"))
+	if err != nil || r.Failed != 1 {
+		t.Errorf("Read(a cut stream): failed = %d, %v, want 1\n%s", r.Failed, err, said.String())
+	}
+}

@@ -1,0 +1,321 @@
+package reload
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"e2e/internal/command"
+	"e2e/internal/engine"
+	"e2e/internal/load"
+	"e2e/internal/loop"
+	"e2e/internal/stats"
+	"e2e/internal/terminal"
+)
+
+// A scenario happens in a loop that serves an edit and is at rest. It may leave
+// files changed: they are put back after it.
+type scenario struct {
+	name string
+	only loop.Kind // empty: wherever the loop runs
+	run  func(*testing.T, *loop.Loop)
+}
+
+var scenarios = []scenario{
+	{"edits under load", "", editsUnderLoad},
+	{"failed reloads", "", failedReloads},
+	{"exit soon after ready", "", exitAfterReady},
+	{"exit instead of draining", "", exitInsteadOfDraining},
+	{"burst of saves", "", burst},
+	{"200 files at once", "", manyFiles},
+	{"go.mod and go.sum", "", moduleFiles},
+	{"new nested directory", "", nestedDirectory},
+	{"rename and delete", "", renameAndDelete},
+	{"edits that change nothing", "", nothingChanged},
+	{"tests are not part of the program", "", testFiles},
+	{"migrations are not reloaded", "", migration},
+	{"templates are live", "", template},
+	{"air is killed", "", killAir},
+	{"the server is killed", "", killServer},
+	{"unreadable source file", "", unreadable},
+	{"full disk", loop.Container, fullDisk},
+	{"files written through the mount", loop.Container, ownership},
+	{"the loop in the dev container's own words", loop.Container, insideContainer},
+}
+
+func TestHost(t *testing.T) { run(t, loop.Host) }
+
+func TestContainer(t *testing.T) {
+	engine.Need(t)
+	run(t, loop.Container)
+}
+
+// run goes through the life of a loop: from a clean clone to nothing left.
+func run(t *testing.T, kind loop.Kind) {
+	ctx := within(t, 15*time.Minute)
+	l, err := loop.New(ctx, cleaner, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() && l.Process != nil {
+			t.Logf("the end of what the loop printed:\n%s", terminal.Format(l.Process.Out.Since(0)))
+		}
+		if err := l.Close(context.Background()); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	began := time.Now()
+	if err := l.Start(ctx); err != nil {
+		t.Fatalf("start from a clean clone: %v", err)
+	}
+	t.Logf("report: %s: from a clean clone to serving in %s", kind, stats.Seconds(time.Since(began)))
+	checkStarted(t, l)
+	for _, s := range scenarios {
+		if s.only != "" && s.only != kind {
+			continue
+		}
+		ok := t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) { s.run(t, l) })
+		if err := settle(ctx, l); err != nil {
+			t.Fatalf("the loop does not recover from %q (passed: %v): %v", s.name, ok, err)
+		}
+	}
+	if kind == loop.Container {
+		t.Run("stop", func(t *testing.T) { stopContainer(t, l) })
+	} else {
+		t.Run("stop", func(t *testing.T) { stopHost(t, l) })
+	}
+}
+
+// settle puts files back and makes an edit, which proves that the loop goes on.
+func settle(ctx context.Context, l *loop.Loop) error {
+	if _, err := l.Checkout.Restore(); err != nil {
+		return err
+	}
+	if _, err := l.Edit(ctx); err != nil {
+		return err
+	}
+	s, err := l.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Failure != "" {
+		return fmt.Errorf("devloop status tells of a failure after a good edit: %s", s.Failure)
+	}
+	return nil
+}
+
+// checkStarted checks what a developer is told at the start.
+func checkStarted(t *testing.T, l *loop.Loop) {
+	t.Helper()
+	ctx := within(t, time.Minute)
+	line, err := l.Process.Out.Wait(ctx, 0, loop.Serving)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("http://127.0.0.1:%d", l.Port); !strings.Contains(line.Text, want) {
+		t.Errorf("the first line is %q, want %s in it", line.Text, want)
+	}
+	ready, err := l.Ready(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[loop.Kind]string{loop.Host: "sqlite", loop.Container: "postgres"}[l.Kind]
+	if ready.Database.Driver != want || ready.Build == "" || ready.PID == 0 {
+		t.Errorf("GET /readyz = %+v, want database %s, a build and a pid", ready, want)
+	}
+	state, err := l.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.PID != ready.PID || state.Reloads != 0 || state.Failure != "" {
+		t.Errorf("devloop status = %+v, want pid %d, no reloads, no failure", state, ready.PID)
+	}
+}
+
+// underLoad runs fn while the platform is under full load, and fails the test
+// for each request that was lost.
+func underLoad(t *testing.T, l *loop.Loop, fn func(*load.Load)) load.Report {
+	t.Helper()
+	running, err := load.Start(t.Context(), load.Options{Addr: l.Addr(), Version: loop.Version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	defer func() {
+		if !stopped {
+			running.Stop() // fn gave up
+		}
+	}()
+	fn(running)
+	stopped = true
+	report := running.Stop()
+	const most = 20
+	for i, f := range report.Failures {
+		if i == most {
+			t.Errorf("... and %d more", len(report.Failures)-most)
+			break
+		}
+		t.Errorf("lost: %s\n  the loop at that time:\n%s", f, terminal.Format(l.Process.Out.Around(f.At, time.Second)))
+	}
+	if report.Total() == 0 {
+		t.Error("the load made no request")
+	}
+	return report
+}
+
+// edit makes an edit and waits until it serves.
+func edit(t *testing.T, l *loop.Loop) loop.Edited {
+	t.Helper()
+	e, err := l.Edit(within(t, time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func editsUnderLoad(t *testing.T, l *loop.Loop) {
+	var took, told []time.Duration
+	report := underLoad(t, l, func(running *load.Load) {
+		for range *edits {
+			e := edit(t, l)
+			running.Serving(e.N)
+			took = append(took, e.Took)
+			told = append(told, e.Told)
+			if want := loop.Health; !strings.HasSuffix(e.Line.Text, want) {
+				t.Errorf("edit %d: printed %q, want it to name %s", e.N, e.Line.Text, want)
+			}
+		}
+	})
+	if report.Events < report.Created || report.Streams < 2**edits {
+		t.Errorf("%s; want at least %d events, and 2 streams for each edit", report, report.Created)
+	}
+	t.Logf("report: %s: edit to serving: %v; by the loop's own words: %v", l.Kind, stats.Of(took), stats.Of(told))
+	t.Logf("report: %s: meanwhile: %s", l.Kind, report)
+}
+
+// stopHost: Ctrl-C ends it cleanly.
+func stopHost(t *testing.T, l *loop.Loop) {
+	ctx := within(t, time.Minute)
+	began := time.Now()
+	if _, err := l.Interrupt(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("report: %s: Ctrl-C to the end in %s", l.Kind, stats.Seconds(time.Since(began)))
+	nothingRuns(t, l)
+	began = time.Now()
+	if err := l.Start(ctx); err != nil {
+		t.Fatalf("start again: %v", err)
+	}
+	t.Logf("report: %s: second start in %s", l.Kind, stats.Seconds(time.Since(began)))
+	edit(t, l)
+	// Now from outside, as a process manager does.
+	state, err := l.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(state.Loop, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Process.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	nothingRuns(t, l)
+}
+
+// nothingRuns checks that no process is left and nobody listens.
+func nothingRuns(t *testing.T, l *loop.Loop) {
+	t.Helper()
+	if left := command.Running(l.Checkout.Run); len(left) > 0 {
+		t.Errorf("processes left behind: %v", left)
+	}
+	if conn, err := net.Dial("tcp", l.Addr()); err == nil {
+		conn.Close()
+		t.Errorf("somebody still listens on %s", l.Addr())
+	}
+}
+
+// stopContainer: "docker stop", "make down", and what stays for the next time.
+func stopContainer(t *testing.T, l *loop.Loop) {
+	ctx := within(t, 3*time.Minute)
+	id, err := l.ContainerID(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// With a request under way that lasts for ever, as an editor's stream does.
+	running, err := load.Start(ctx, load.Options{Addr: l.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := engine.Docker(ctx, "stop", id); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	go running.Stop() // it fails to reach anybody now, as it should
+	out, err := engine.Docker(ctx, "inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}} {{.Config.StopTimeout}}", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code, grace int
+	var oom bool
+	if _, err := fmt.Sscan(out, &code, &oom, &grace); err != nil {
+		t.Fatalf("docker inspect: %q: %v", out, err)
+	}
+	if code != 0 || took > time.Duration(grace)*time.Second {
+		t.Errorf("docker stop took %s and left exit code %d, want 0 within %ds", took, code, grace)
+	}
+	t.Logf("report: %s: docker stop in %s, exit code %d", l.Kind, stats.Seconds(took), code)
+	if _, err := l.Process.Wait(ctx); err != nil {
+		t.Errorf("make dev goes on although its container ended: %v", err)
+	}
+	down(t, l)
+
+	began = time.Now()
+	if err := l.Start(ctx); err != nil {
+		t.Fatalf("start again: %v", err)
+	}
+	took = time.Since(began)
+	first := edit(t, l)
+	t.Logf("report: %s: second start in %s, its first edit in %s", l.Kind, stats.Seconds(took), stats.Seconds(first.Took))
+	const seconds = 60
+	if took > seconds*time.Second {
+		t.Errorf("the second start took %s, want seconds", took)
+	}
+	began = time.Now()
+	if _, err := l.Interrupt(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("report: %s: Ctrl-C to the end in %s", l.Kind, stats.Seconds(time.Since(began)))
+	down(t, l)
+}
+
+// down runs "make down" and checks what it leaves: the data and the caches.
+func down(t *testing.T, l *loop.Loop) {
+	t.Helper()
+	ctx := within(t, time.Minute)
+	if code, out, err := l.Make(ctx, "down"); err != nil || code != 0 {
+		t.Fatalf("make down: exit code %d, %v: %s", code, err, out)
+	}
+	nothingRuns(t, l)
+	left, err := engine.Of(ctx, l.Project, "container", "network")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) > 0 {
+		t.Errorf("make down leaves %v", left)
+	}
+	kept, err := engine.Of(ctx, l.Project, "volume")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"database", "go", "go-build"} {
+		if want := "volume " + l.Project + "_" + name; !strings.Contains(strings.Join(kept, "\n"), want) {
+			t.Errorf("make down keeps %v, want %s among them", kept, want)
+		}
+	}
+}
