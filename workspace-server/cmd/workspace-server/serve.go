@@ -80,7 +80,7 @@ func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s
 	}), log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
-	log.Info("serving", "url", "http://"+ln.Addr().String(), "database", db.Driver(), "pid", os.Getpid(),
+	log.Log(ctx, milestones(cfg), "serving", "url", "http://"+ln.Addr().String(), "database", db.Driver(), "pid", os.Getpid(),
 		"ready_in", time.Since(started).Round(time.Millisecond))
 	tell(log, manager, systemd.Ready)
 
@@ -94,8 +94,17 @@ func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s
 		tell(log, manager, systemd.Stopping)
 		stopStreams()
 	})
-	log.Info("stopped", "pid", os.Getpid(), "drained_in", time.Since(stopping).Round(time.Millisecond))
+	log.Log(ctx, milestones(cfg), "stopped", "pid", os.Getpid(), "drained_in", time.Since(stopping).Round(time.Millisecond))
 	return errors.Join(err, <-failed)
+}
+
+// milestones is the level at which start and stop are logged. A reload loop
+// says both by itself, at every edit.
+func milestones(cfg config.Config) slog.Level {
+	if cfg.WatchReload {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func retryOf(cfg config.Config) time.Duration {
