@@ -1,0 +1,241 @@
+package scripts_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// names returns the names that a file in the form of .env gives a value.
+func names(content string) []string {
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^(\w+)=`).FindAllStringSubmatch(content, -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+func TestEnvMakesFile(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("env", "", 0)
+		made := r.read(".env")
+		for name, pattern := range map[string]string{
+			"COMPOSE_PROJECT_NAME": `workspace-[0-9a-f]{8}`,
+			"UID":                  `\d+`,
+			"GID":                  `\d+`,
+			"PLATFORM_PORT":        `8080`,
+			"DEBUG_PORT":           `2345`,
+			"POSTGRES_PASSWORD":    `[0-9a-f]{32}`,
+		} {
+			if value := r.setting(name); !regexp.MustCompile("^" + pattern + "$").MatchString(value) {
+				t.Errorf("%s is %q, want %s", name, value, pattern)
+			}
+		}
+		info, err := os.Stat(filepath.Join(r.dir, ".env"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("the mode is %v, want 0600", info.Mode())
+		}
+		r.want("env", "", 0)
+		if again := r.read(".env"); again != made {
+			t.Errorf("a second run changed it:\n%s\nfrom\n%s", again, made)
+		}
+		if left, _ := filepath.Glob(filepath.Join(r.dir, ".env?*")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}
+
+func TestEnvIsDocumented(t *testing.T) {
+	example, err := os.ReadFile("../../.env.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := names(string(example))
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("env", "", 0)
+		if made := names(r.read(".env")); !slices.Equal(made, documented) {
+			t.Errorf("scripts/env writes %v, .env.example documents %v", made, documented)
+		}
+	})
+	for _, file := range []string{"../../docker-compose.yml", "../../docker-compose.dev.yml"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`\$\{(\w+)`).FindAllStringSubmatch(string(content), -1) {
+			if !slices.Contains(documented, match[1]) {
+				t.Errorf("%s uses %s, which .env.example does not document", file, match[1])
+			}
+		}
+	}
+}
+
+func TestEnvKeeps(t *testing.T) {
+	for name, content := range map[string]string{
+		"an empty file":          "",
+		"values":                 "PLATFORM_PORT=9999\nCOMPOSE_PROJECT_NAME=mine\nUID=7\n",
+		"comments and blanks":    "# mine\n\n  \t\n#X=1\nDEBUG_PORT=1\n",
+		"unknown names":          "MY_TOKEN='a b=c'\n_x= # none\n",
+		"a last line unfinished": "GID=5\nA=1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.write(".env", content)
+				r.want("env", "", 0)
+				made := r.read(".env")
+				if !strings.HasPrefix(made, content) {
+					t.Fatalf("%q became %q", content, made)
+				}
+				before, added := names(content), names(made)
+				slices.Sort(added)
+				if unique := slices.Compact(slices.Clone(added)); !slices.Equal(unique, added) {
+					t.Errorf("a name is there twice:\n%s", made)
+				}
+				for _, name := range append(before, "COMPOSE_PROJECT_NAME", "UID", "GID", "PLATFORM_PORT", "DEBUG_PORT", "POSTGRES_PASSWORD") {
+					if !slices.Contains(added, name) {
+						t.Errorf("%s is missing:\n%s", name, made)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestEnvKeepsCompleteFile(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("env", "", 0)
+		complete := strings.TrimSuffix(r.read(".env"), "\n")
+		r.write(".env", complete)
+		r.want("env", "", 0)
+		if now := r.read(".env"); now != complete {
+			t.Errorf("%q became %q", complete, now)
+		}
+	})
+}
+
+func TestEnvRefuses(t *testing.T) {
+	const (
+		port     = "must be a port from 1 to 65535: correct it, or remove the line to get a free one\n"
+		project  = "COMPOSE_PROJECT_NAME takes a-z, 0-9, - and _ only: correct it, or remove the line to get one of this checkout's own\n"
+		password = "POSTGRES_PASSWORD takes A-Z, a-z, 0-9, . _ ~ and - only, as it becomes part of a URL: correct it, or remove the line to get a random one\n"
+	)
+	for _, test := range []struct{ content, want string }{
+		{"no assignment", "1: is not NAME=value: correct it, or remove the line\n"},
+		{"A=1\n\n=1\n", "3: is not NAME=value: correct it, or remove the line\n"},
+		{"9A=1\n", "1: is not NAME=value: correct it, or remove the line\n"},
+		{"export A=1\n", "1: 'export A' is no name: write NAME=value, or remove the line\n"},
+		{"A =1\n", "1: 'A ' is no name: write NAME=value, or remove the line\n"},
+		{"A=1\r\nB=2\r\n", "1: has a Windows line ending: save the file with LF\n"},
+		{"A=1\n\r\n", "2: has a Windows line ending: save the file with LF\n"},
+		{"PLATFORM_PORT=\n", "1: PLATFORM_PORT " + port},
+		{"PLATFORM_PORT=0\n", "1: PLATFORM_PORT " + port},
+		{"PLATFORM_PORT=08080\n", "1: PLATFORM_PORT " + port},
+		{"DEBUG_PORT=65536\n", "1: DEBUG_PORT " + port},
+		{"DEBUG_PORT=99999999999999999999\n", "1: DEBUG_PORT " + port},
+		{"# first\nDEBUG_PORT=-1\n", "2: DEBUG_PORT " + port},
+		{"DEBUG_PORT='2345'\n", "1: DEBUG_PORT " + port},
+		{"UID=me\n", "1: UID must be a number: remove the line to get the checkout's owner\n"},
+		{"GID=\n", "1: GID must be a number: remove the line to get the checkout's owner\n"},
+		{"COMPOSE_PROJECT_NAME=\n", "1: " + project},
+		{"COMPOSE_PROJECT_NAME=Mine\n", "1: " + project},
+		{"COMPOSE_PROJECT_NAME=-a\n", "1: " + project},
+		{"POSTGRES_PASSWORD=\n", "1: " + password},
+		{"POSTGRES_PASSWORD=a@b\n", "1: " + password},
+	} {
+		t.Run(test.content, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.write(".env", test.content)
+				r.want("env", "env: REPO/.env:"+test.want, 1)
+				if now := r.read(".env"); now != test.content {
+					t.Errorf("the file became %q", now)
+				}
+			})
+		})
+	}
+	t.Run("directory", func(t *testing.T) {
+		eachShell(t, func(t *testing.T, r *repo) {
+			r.mkdir(filepath.Join(r.dir, ".env"))
+			r.want("env", "env: REPO/.env cannot be read: mend its permissions, or remove it\n", 1)
+		})
+	})
+}
+
+func TestEnvTakesFreePorts(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.busy("8080", "8081", "2345")
+		r.want("env", "", 0)
+		if platform, debug := r.setting("PLATFORM_PORT"), r.setting("DEBUG_PORT"); platform != "8082" || debug != "2346" {
+			t.Errorf("got ports %s and %s, want 8082 and 2346", platform, debug)
+		}
+		// A port that is given stays, whoever holds it now.
+		r.busy("8082")
+		r.want("env", "", 0)
+		if platform := r.setting("PLATFORM_PORT"); platform != "8082" {
+			t.Errorf("the port became %s", platform)
+		}
+	})
+}
+
+func TestEnvOfMovedCheckout(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("env", "", 0)
+		r.write(".env", r.read(".env")+"MINE=1\n")
+		project, password := r.setting("COMPOSE_PROJECT_NAME"), r.setting("POSTGRES_PASSWORD")
+
+		moved := *r
+		moved.dir = filepath.Join(filepath.Dir(r.dir), `it's a "copy" & more|\1`)
+		if err := os.Rename(r.dir, moved.dir); err != nil {
+			t.Fatal(err)
+		}
+		moved.want("env", "env: this checkout was at "+r.dir+": it gets a project name and ports of its own; containers and data stay with "+project+"\n", 0)
+		if now := moved.setting("COMPOSE_PROJECT_NAME"); now == project {
+			t.Errorf("the project name is still %s", now)
+		}
+		if moved.setting("POSTGRES_PASSWORD") != password || moved.setting("MINE") != "1" {
+			t.Errorf("values were lost:\n%s", moved.read(".env"))
+		}
+		made := moved.read(".env")
+		moved.want("env", "", 0)
+		if again := moved.read(".env"); again != made {
+			t.Errorf("a second run changed it:\n%s\nfrom\n%s", again, made)
+		}
+	})
+}
+
+func TestEnvBelongsToOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a checkout to somebody else")
+	}
+	eachShell(t, func(t *testing.T, r *repo) {
+		if err := os.Chown(r.dir, 501, 20); err != nil {
+			t.Fatal(err)
+		}
+		r.want("env", "", 0)
+		if uid, gid := r.setting("UID"), r.setting("GID"); uid != "501" || gid != "20" {
+			t.Errorf("got UID %s, GID %s; want 501, 20", uid, gid)
+		}
+		info, err := os.Stat(filepath.Join(r.dir, ".env"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 501 || owner.Gid != 20 {
+			t.Errorf("the file belongs to %d:%d, want 501:20", owner.Uid, owner.Gid)
+		}
+	})
+}
+
+func TestEnvInDevContainer(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("env", "", 0, "DEV_CONTAINER=1")
+		if _, err := os.Stat(filepath.Join(r.dir, ".env")); err == nil {
+			t.Error("made a file for another path and other ports")
+		}
+	})
+}

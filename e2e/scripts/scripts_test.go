@@ -1,0 +1,160 @@
+// Package scripts_test runs the shell scripts behind make with each POSIX shell
+// that is here, on a PATH that has the standard utilities and nothing else. What
+// they call besides, such as docker, is a stand-in that the test writes.
+package scripts_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// utilities are what a script may count on, on every Unix.
+var utilities = strings.Fields(`awk basename cat chmod chown cksum cmp cp cut dirname grep head id ls mkdir mktemp
+	mv od rm sed sh sort tail tr true uname`)
+
+// shells gives the command line of each shell to test with. They differ in
+// what they allow beyond POSIX; macOS has an old bash as sh, Debian dash.
+var shells = map[string][]string{
+	"dash":    {"dash"},
+	"bash":    {"bash", "--posix"},
+	"busybox": {"busybox", "sh"},
+}
+
+// A repo is a directory with the scripts and the files they look at.
+type repo struct {
+	t     *testing.T
+	dir   string
+	bin   string // the only directory on PATH
+	shell []string
+}
+
+// eachShell runs a test with a new repo for each shell that is here.
+func eachShell(t *testing.T, test func(t *testing.T, r *repo)) {
+	for name, command := range shells {
+		t.Run(name, func(t *testing.T) {
+			path, err := exec.LookPath(command[0])
+			if err != nil {
+				t.Skipf("%s is not installed", command[0])
+			}
+			t.Parallel()
+			test(t, newRepo(t, append([]string{path}, command[1:]...)))
+		})
+	}
+}
+
+func newRepo(t *testing.T, shell []string) *repo {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &repo{t: t, dir: filepath.Join(dir, "repo"), bin: filepath.Join(dir, "bin"), shell: shell}
+	r.mkdir(r.bin)
+	r.mkdir(r.dir)
+	for _, name := range utilities {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(r.bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.copyTree("../../scripts", "scripts")
+	r.command("ss", "") // nothing listens, unless a test says so
+	return r
+}
+
+func (r *repo) mkdir(path string) {
+	r.t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *repo) copyTree(from, to string) {
+	r.t.Helper()
+	if err := os.CopyFS(filepath.Join(r.dir, to), os.DirFS(from)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *repo) write(name, content string) {
+	r.t.Helper()
+	r.mkdir(filepath.Dir(filepath.Join(r.dir, name)))
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *repo) read(name string) string {
+	r.t.Helper()
+	content, err := os.ReadFile(filepath.Join(r.dir, name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(content)
+}
+
+// setting returns what .env gives to a name.
+func (r *repo) setting(name string) string {
+	r.t.Helper()
+	for line := range strings.Lines(r.read(".env")) {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return strings.TrimSuffix(value, "\n")
+		}
+	}
+	r.t.Fatalf(".env does not give %s:\n%s", name, r.read(".env"))
+	return ""
+}
+
+// command puts a program on PATH that runs these lines of shell.
+func (r *repo) command(name, lines string) {
+	r.t.Helper()
+	content := "#!" + filepath.Join(r.bin, "sh") + "\n" + lines + "\n"
+	if err := os.WriteFile(filepath.Join(r.bin, name), []byte(content), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// busy has the ports look as if something listened there.
+func (r *repo) busy(ports ...string) {
+	lines := `case $2 in` + "\n"
+	for _, port := range ports {
+		lines += "*:" + port + ") echo LISTEN ;;\n"
+	}
+	r.command("ss", lines+"esac")
+}
+
+// run runs a script of the repo and returns what it printed, standard output
+// and error together, and its exit code. Variables are NAME=value.
+func (r *repo) run(script string, variables ...string) (string, int) {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), r.shell[0], append(r.shell[1:], "scripts/"+script)...)
+	cmd.Dir = r.dir
+	cmd.Env = append([]string{"PATH=" + r.bin, "HOME=" + r.dir}, variables...)
+	cmd.WaitDelay = time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		r.t.Fatalf("%s: %v", script, err)
+	}
+	return strings.ReplaceAll(out.String(), r.dir, "REPO"), cmd.ProcessState.ExitCode()
+}
+
+// want runs a script and fails the test unless it does just this.
+func (r *repo) want(script, output string, code int, variables ...string) {
+	r.t.Helper()
+	got, exit := r.run(script, variables...)
+	if got != output || exit != code {
+		r.t.Errorf("scripts/%s: exit %d\n%s\nwant exit %d\n%s", script, exit, got, code, output)
+	}
+}
