@@ -23,8 +23,9 @@ const maxBlocked = 20 * time.Millisecond
 
 // Sockets are listening sockets.
 type Sockets struct {
-	files []*os.File
-	close func()
+	files     []*os.File
+	addresses []string
+	close     func()
 }
 
 // Open listens on TCP addresses. An address that is taken gives an error that
@@ -37,12 +38,13 @@ func Open(ctx context.Context, addresses []string) (*Sockets, error) {
 		}
 	})
 	for _, address := range addresses {
-		f, err := open(ctx, address)
+		f, real, err := open(ctx, address)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
 		s.files = append(s.files, f)
+		s.addresses = append(s.addresses, real)
 	}
 	return s, nil
 }
@@ -50,29 +52,32 @@ func Open(ctx context.Context, addresses []string) (*Sockets, error) {
 // Files returns the sockets, in the order of the addresses, for exec.Cmd's ExtraFiles.
 func (s *Sockets) Files() []*os.File { return s.files }
 
+// Addresses returns what the sockets listen on, with the real ports.
+func (s *Sockets) Addresses() []string { return s.addresses }
+
 // Close closes this process's hold on the sockets.
 func (s *Sockets) Close() { s.close() }
 
-func open(ctx context.Context, address string) (*os.File, error) {
+func open(ctx context.Context, address string) (f *os.File, real string, err error) {
 	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // whose accept does not heed the receive timeout
 	l, err := lc.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or choose another address", address)
+		return nil, "", fmt.Errorf("%s is in use: stop the program that listens there, or choose another address", address)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, "", fmt.Errorf("listen: %w", err)
 	}
 	defer l.Close()
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("keep %s: %w", address, err)
+		return nil, "", fmt.Errorf("keep %s: %w", address, err)
 	}
-	var f *os.File
 	controlErr := raw.Control(func(fd uintptr) { f, err = inheritable(int(fd), address) })
 	if err := errors.Join(controlErr, err); err != nil {
-		return nil, fmt.Errorf("keep %s: %w", address, err)
+		return nil, "", fmt.Errorf("keep %s: %w", address, err)
 	}
-	return f, nil
+	return f, l.Addr().String(), nil
 }
 
 // inheritable returns a copy of the socket that os/exec can pass on without
