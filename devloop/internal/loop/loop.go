@@ -187,6 +187,9 @@ func (l *Loop) swap(ctx context.Context, r reload) {
 	if s.Outcome == server.Rejected {
 		return
 	}
+	if !r.built && s.Outcome != server.Swapped {
+		return // air runs the binary again after a failed build, which stays failed
+	}
 	l.finish(r.tree, "")
 	switch {
 	case s.Outcome == server.Swapped && first:
