@@ -1,3 +1,8 @@
 module e2e
 
 go 1.26
+
+require (
+	github.com/BurntSushi/toml v1.6.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+)

@@ -12,8 +12,8 @@ import (
 	"e2e/internal/janitor"
 )
 
-// image is the one that docker-compose.yml names; a test compares them.
-const image = "postgres:17-trixie"
+// Image is the one that docker-compose.yml names; a test compares them.
+const Image = "postgres:17-trixie"
 
 // Start returns the URL of an empty database once it answers.
 func Start(ctx context.Context, j *janitor.Janitor) (string, error) {
@@ -25,7 +25,7 @@ func Start(ctx context.Context, j *janitor.Janitor) (string, error) {
 	// Nothing here has to survive a crash of the machine.
 	_, err := engine.Docker(ctx, "run", "-d", "--name", name, "-p", "127.0.0.1::5432",
 		"-e", "POSTGRES_PASSWORD="+password, "-e", "POSTGRES_DB=test", "--tmpfs", "/var/lib/postgresql/data",
-		image, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
+		Image, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
 	if err != nil {
 		return "", err
 	}

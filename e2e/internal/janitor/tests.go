@@ -1,0 +1,50 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Tests runs a package's tests with a janitor, also when they are interrupted
+// or killed. It is called by TestMain and does not return.
+func Tests(m *testing.M, j **Janitor) {
+	var err error
+	if *j, err = Main(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	normal := context.AfterFunc(interrupted, func() {
+		fmt.Fprintln(os.Stderr, "interrupted")
+		_ = (*j).Close()
+		os.Exit(1)
+	})
+	code := m.Run()
+	normal()
+	stop()
+	if err := (*j).Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "left behind:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// Within returns a context that ends early enough for a failure to be told
+// before the tests are killed.
+func Within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	if tt, ok := t.(*testing.T); ok {
+		if end, ok := tt.Deadline(); ok {
+			ctx, cancel = context.WithDeadline(ctx, end.Add(-30*time.Second))
+			t.Cleanup(cancel)
+		}
+	}
+	return ctx
+}
