@@ -1,0 +1,196 @@
+package scripts_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What a docker command says in its several states.
+const (
+	dockerUp = `case "$*" in
+"version "*) echo 28.0.0 ;;
+"compose version") ;;
+"image inspect "*) ;;
+"volume inspect "*) exit 1 ;;
+*" ps "*) ;;
+*) echo "docker $*" ;;
+esac`
+	dockerDown      = `echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.' >&2; exit 1`
+	dockerForbidden = `echo 'permission denied while trying to connect to the docker API' >&2; exit 1`
+	dockerBare      = `[ "$1" = version ] && exit; echo "docker: unknown command" >&2; exit 1`
+)
+
+const composeUp = "docker compose -f docker-compose.yml -f docker-compose.dev.yml --progress quiet "
+
+func TestDev(t *testing.T) {
+	const (
+		groupLine   = "dev: no permission to use Docker: add yourself to its group ('sudo usermod -aG docker $USER', then log in again)\n"
+		composeLine = "dev: this Docker has no compose: install its plugin, docker-compose-plugin\n"
+		nothingLine = "dev-host: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n"
+		upLines     = composeUp + "build platform\n" + composeUp +
+			"up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
+	)
+	for _, test := range []struct {
+		name    string
+		docker  string // "" for none
+		prepare func(*repo)
+		vars    []string
+		want    string
+		code    int
+	}{
+		{name: "engine", docker: dockerUp, want: upLines},
+		{name: "engine, interrupted", docker: strings.Replace(dockerUp, "*) echo \"", `*" up "*) exit 130 ;;`+"\n*) echo \"", 1), want: composeUp + "build platform\n"},
+		{name: "engine, failed", docker: strings.Replace(dockerUp, "*) echo \"", `*" up "*) exit 7 ;;`+"\n*) echo \"", 1), want: composeUp + "build platform\n", code: 7},
+		{name: "no permission", docker: dockerForbidden, want: groupLine, code: 1},
+		{name: "no compose", docker: dockerBare, want: composeLine, code: 1},
+		{name: "nothing", want: nothingLine, code: 1},
+		{name: "engine down, no Go", docker: dockerDown, want: nothingLine, code: 1},
+		{
+			name: "port taken", docker: dockerUp, prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") },
+			want: "dev: port 8080 is taken: stop the program that listens there, or change PLATFORM_PORT in .env\n", code: 1,
+		},
+		{
+			name: "port taken by itself", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1),
+			prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") }, want: upLines,
+		},
+		{
+			name: "database of another .env", docker: strings.Replace(dockerUp, "exit 1", "", 1), code: 1,
+			want: "dev: the database of this checkout has a password that was in .env, which is gone: put it back, or 'make rebuild' for a clean database\n",
+		},
+		{
+			name: "junk in .env", docker: dockerUp, prepare: func(r *repo) { r.write(".env", "junk\n") },
+			want: "env: REPO/.env:1: is not NAME=value: correct it, or remove the line\n", code: 1,
+		},
+		{
+			name: "dev container", vars: []string{"DEV_CONTAINER=1"}, prepare: func(r *repo) { r.command("devloop", `echo "devloop $*"`) },
+			want: "the loop runs in this container already:\ndevloop status\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				if test.docker != "" {
+					r.command("docker", test.docker)
+				}
+				if test.prepare != nil {
+					test.prepare(r)
+				}
+				r.want("dev", test.want, test.code, test.vars...)
+			})
+		})
+	}
+}
+
+func TestDevKeepsNoEnvThatCannotBeUsed(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.command("docker", strings.Replace(dockerUp, "exit 1", "", 1))
+		first, _ := r.run("dev")
+		if second, code := r.run("dev"); second != first || code != 1 {
+			t.Errorf("at the second run: exit %d\n%s\nwant the same as at the first\n%s", code, second, first)
+		}
+	})
+}
+
+// A go that "builds" programs which print how they are called.
+const fakeGo = `case "$*" in
+"list -m") echo devloop ;;
+install*)
+	mkdir -p "$GOBIN"
+	for package; do :; done
+	name=$(basename "$package")
+	printf '#!%s\necho "%s $*"; echo "$ENV $WATCH_RELOAD $STATE_DIRECTORY [$DATABASE_URL]"\n' "$(command -v sh)" "$name" >"$GOBIN/$name"
+	chmod +x "$GOBIN/$name" ;;
+esac`
+
+func TestDevHost(t *testing.T) {
+	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -announce API http://127.0.0.1:8080 -- REPO/.tools/bin/air -c .air.toml\n" +
+		"development 1 REPO/.state []\n"
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.mkdir(filepath.Join(r.dir, "devloop"))
+		r.command("go", fakeGo)
+		r.command("docker", dockerDown)
+		r.want("dev", "no Docker engine answers: running the loop on this machine, with an embedded database (make dev-host)\nbuilding air, once\n"+served, 0)
+		r.want("dev-host", served, 0, "DATABASE_URL=postgres://elsewhere")
+	})
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.mkdir(filepath.Join(r.dir, "devloop"))
+		r.command("go", `echo 'go: go.mod requires go >= 1.26 (running go 1.25.0; GOTOOLCHAIN=local)' >&2; exit 1`)
+		r.want("dev-host", "dev-host: go: go.mod requires go >= 1.26 (running go 1.25.0; GOTOOLCHAIN=local)\n", 1)
+	})
+}
+
+func TestNeedsEngine(t *testing.T) {
+	for _, script := range []string{"up", "down", "logs", "test"} {
+		t.Run(script, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", dockerDown)
+				r.want(script, script+": no Docker engine answers: start it, or use 'make dev-host'\n", 1)
+				r.want(script, script+": this is the dev container: run 'make "+script+"' outside of it\n", 1, "DEV_CONTAINER=1")
+			})
+		})
+	}
+}
+
+func TestRebuild(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.command("docker", strings.Replace(dockerUp, "exit 1", "", 1)) // there is a volume
+		r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+		r.command("ss", "")
+		out, code := r.run("rebuild")
+		want := "removing the database of this checkout\n" + composeUp + "down --remove-orphans\n"
+		if !strings.HasPrefix(out, want) || code != 0 || !strings.Contains(out, composeUp+"up ") {
+			t.Errorf("exit %d\n%s\nwant, and then the loop\n%s", code, out, want)
+		}
+	})
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.mkdir(filepath.Join(r.dir, "devloop"))
+		r.write(".state/data.db", "")
+		r.command("go", fakeGo)
+		out, code := r.run("rebuild")
+		if _, err := os.Stat(filepath.Join(r.dir, ".state")); err == nil || code != 0 || !strings.HasPrefix(out, "removing the embedded database of this checkout\n") {
+			t.Errorf("exit %d, state: %v\n%s", code, err, out)
+		}
+	})
+}
+
+// TestHelp holds "make" to its promise: one screen, each target with its line.
+func TestHelp(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var targets []string
+	for _, match := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(string(makefile), -1) {
+		targets = append(targets, match[1])
+	}
+	if len(targets) > 15 {
+		t.Errorf("there are %d targets, want at most 15", len(targets))
+	}
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("make is not installed")
+	}
+	out, err := exec.Command("make", "-C", "../..", "--no-print-directory").CombinedOutput()
+	if err != nil {
+		t.Fatalf("make: %v\n%s", err, out)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(lines) != len(targets) {
+		t.Fatalf("make prints %d lines for %d targets:\n%s", len(lines), len(targets), out)
+	}
+	for i, line := range lines {
+		if !regexp.MustCompile(`^make ` + targets[i] + ` +\S`).MatchString(line) {
+			t.Errorf("line %q, want one of target %s", line, targets[i])
+		}
+	}
+	for _, target := range targets {
+		if target == "help" {
+			continue
+		}
+		if info, err := os.Stat("../../scripts/" + target); err != nil || info.Mode()&0o111 == 0 {
+			t.Errorf("make %s has no script that can be run: %v", target, err)
+		}
+	}
+}
