@@ -39,11 +39,13 @@ func TestRun(t *testing.T) {
 			{"an edited file", files("1_a.sql", makeA+" "), nil, "1_a.sql was edited after it was applied"},
 			{
 				"a failing file", files("1_a.sql", makeA, "3_b.sql", changeA, "4_c.sql", "CREATE TABLE c (n BIGINT);\nINSERT INTO nowhere VALUES (1);\n"),
-				[]string{"3_b.sql"}, "4_c.sql",
+				[]string{"3_b.sql"},
+				"4_c.sql",
 			},
 			{
 				"the same file put right", files("1_a.sql", makeA, "3_b.sql", changeA, "4_c.sql", "CREATE TABLE c (n BIGINT);"),
-				[]string{"4_c.sql"}, "",
+				[]string{"4_c.sql"},
+				"",
 			},
 			{
 				"a file in between", files("1_a.sql", makeA, "2_x.sql", changeA, "3_b.sql", changeA, "4_c.sql", "CREATE TABLE c (n BIGINT);"),

@@ -1,0 +1,156 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"workspace-server/internal/workspace"
+)
+
+func unmarshalLoose(text string, into any) error { return json.Unmarshal([]byte(text), into) }
+
+// serveEdge sends one request through the edge to h.
+func serveEdge(t *testing.T, h handler) (resp *httptest.ResponseRecorder, log string, panicked any) {
+	t.Helper()
+	var buf logBuffer
+	mux := http.NewServeMux()
+	mux.Handle("GET /x", h)
+	e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
+	resp = httptest.NewRecorder()
+	func() {
+		defer func() { panicked = recover() }()
+		e.ServeHTTP(resp, httptest.NewRequestWithContext(t.Context(), "GET", "/x", nil))
+	}()
+	return resp, buf.String(), panicked
+}
+
+func TestEdge(t *testing.T) {
+	secret := errors.New("dial 10.0.0.7: refused")
+	tests := []struct {
+		name   string
+		handle handler
+		status int
+		body   string // part of it
+		log    string // part of the one line; empty: none
+		abort  bool
+	}{
+		{
+			"success", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, 200, "fine") },
+			200, "fine", "", false,
+		},
+		{
+			"internal error", func(http.ResponseWriter, *http.Request) error { return secret },
+			500, "The server failed to answer", "10.0.0.7", false,
+		},
+		{
+			"unavailable", func(http.ResponseWriter, *http.Request) error {
+				return workspace.Wrap(workspace.Unavailable, "Try again.", secret)
+			},
+			503, "Try again.", "10.0.0.7", false,
+		},
+		{
+			"refusal", func(http.ResponseWriter, *http.Request) error {
+				return workspace.Errorf(workspace.Invalid, "name is required")
+			},
+			400, "name is required", "level=INFO", false,
+		},
+		{
+			"panic", func(http.ResponseWriter, *http.Request) error { panic("boom") },
+			500, "The server failed to answer", "edge_test.go", false,
+		},
+		{
+			"not JSON", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, 200, func() {}) },
+			500, "The server failed to answer", "unsupported type", false,
+		},
+		{
+			"error after the answer began", func(w http.ResponseWriter, _ *http.Request) error {
+				_, _ = w.Write([]byte("half"))
+				return secret
+			},
+			200, "half", "10.0.0.7", true,
+		},
+		{
+			"panic after the answer began", func(w http.ResponseWriter, _ *http.Request) error {
+				_, _ = w.Write([]byte("half"))
+				panic("boom")
+			},
+			200, "half", "boom", true,
+		},
+		{
+			"abort", func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
+			200, "", "", true,
+		},
+	}
+	for _, tt := range tests {
+		resp, log, panicked := serveEdge(t, tt.handle)
+		if resp.Code != tt.status || !strings.Contains(resp.Body.String(), tt.body) {
+			t.Errorf("%s: answer = %d %s, want %d with %q", tt.name, resp.Code, resp.Body, tt.status, tt.body)
+		}
+		if strings.Contains(resp.Body.String(), "10.0.0.7") || strings.Contains(resp.Body.String(), "boom") {
+			t.Errorf("%s: the answer tells what it must not: %s", tt.name, resp.Body)
+		}
+		lines := 1
+		if tt.log == "" {
+			lines = 0
+		}
+		if strings.Count(log, "\n") != lines || !strings.Contains(log, tt.log) {
+			t.Errorf("%s: log =\n%s\nwant %d lines with %q", tt.name, log, lines, tt.log)
+		}
+		if aborted := panicked == http.ErrAbortHandler; aborted != tt.abort {
+			t.Errorf("%s: panicked with %v, want http.ErrAbortHandler: %t", tt.name, panicked, tt.abort)
+		}
+	}
+}
+
+func TestEdgeHidesClientsThatWentAway(t *testing.T) {
+	var buf logBuffer
+	mux := http.NewServeMux()
+	ctx, cancel := contextWithCancel(t)
+	mux.Handle("GET /x", handler(func(http.ResponseWriter, *http.Request) error {
+		cancel()
+		return ctx.Err()
+	}))
+	e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
+	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
+	if buf.String() != "" {
+		t.Errorf("a client that went away is logged:\n%s", buf.String())
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	f.Add("")
+	f.Add(encodeCursor(workspace.Cursor{Created: 1, ID: "ws_a"}))
+	f.Add("MSB3c19hCg")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := decodeCursor(text)
+		if err != nil {
+			if workspace.KindOf(err) != workspace.Invalid {
+				t.Errorf("decodeCursor(%q) = %v, want Invalid", text, err)
+			}
+			return
+		}
+		if got := encodeCursor(c); got != text {
+			t.Errorf("encodeCursor(decodeCursor(%q)) = %q", text, got)
+		}
+	})
+}
+
+func FuzzStartOf(f *testing.F) {
+	f.Add("1", "2")
+	f.Add("", "9223372036854775808")
+	f.Add("+1", "-1")
+	f.Fuzz(func(t *testing.T, after, lastEventID string) {
+		n, given, err := startOf(after, lastEventID)
+		if err == nil && (n < 0 || given != (after != "" || lastEventID != "")) {
+			t.Errorf("startOf(%q, %q) = %d, %t", after, lastEventID, n, given)
+		}
+		if err != nil && workspace.KindOf(err) != workspace.Invalid {
+			t.Errorf("startOf(%q, %q) = %v, want Invalid", after, lastEventID, err)
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"workspace-server/internal/feed"
+	"workspace-server/internal/leak"
+	"workspace-server/internal/store"
+	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/templates"
+	"workspace-server/internal/workspace"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// logBuffer is a log that several goroutines may write to.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// testAPI is the API of one server on a database.
+type testAPI struct {
+	t         *testing.T
+	url       string
+	client    *http.Client
+	db        *store.DB
+	store     *store.Store
+	templates string
+	log       *logBuffer
+	stop      func() // ends streams and long polls
+}
+
+func newAPI(t *testing.T, db *store.DB) *testAPI {
+	t.Helper()
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), log: &logBuffer{}}
+	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	events := feed.New(log)
+	a.store = store.New(db, events.Wake)
+
+	stopping, stop := contextWithCancel(t)
+	a.stop = stop
+	polling, stopPolling := contextWithCancel(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { events.Run(polling, a.store.LastEvent) })
+
+	srv := httptest.NewServer(New(Deps{
+		Workspaces: a.store,
+		Events:     a.store,
+		Feed:       events,
+		Templates:  templates.New(a.templates),
+		Database:   db,
+		Log:        log,
+		Build:      func() string { return "test" },
+		Started:    time.Unix(1_700_000_000, 0),
+		Stopping:   stopping,
+		Retry:      20 * time.Millisecond,
+	}))
+	a.url, a.client = srv.URL, srv.Client()
+	t.Cleanup(func() {
+		stop()
+		srv.Close()
+		stopPolling()
+		wg.Wait()
+	})
+	return a
+}
+
+// answer is what a request was answered with.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request; headers are given as "Name: value".
+func (a *testAPI) do(method, path, body string, headers ...string) answer {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, strings.NewReader(body))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(text)}
+}
+
+// decodeInto reads an answer as JSON, strictly.
+func (r answer) decodeInto(t *testing.T, into any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(r.body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		t.Fatalf("%d %s: %v", r.status, r.body, err)
+	}
+}
+
+// wantProblem checks that an answer is a problem document.
+func (r answer) wantProblem(t *testing.T, call string, status int, detail string) {
+	t.Helper()
+	var p struct {
+		Type, Title, Detail, Kind string
+		Status                    int
+		RequestID                 string `json:"request_id"`
+	}
+	if got := r.header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("%s = %d %s of type %s, want a problem document", call, r.status, r.body, got)
+		return
+	}
+	r.decodeInto(t, &p)
+	if r.status != status || p.Status != status || p.Title != http.StatusText(status) || !strings.Contains(p.Detail, detail) {
+		t.Errorf("%s = %d %s, want %d with %q", call, r.status, r.body, status, detail)
+	}
+	if p.RequestID == "" || p.RequestID != r.header.Get("X-Request-Id") {
+		t.Errorf("%s: request_id %q, header %q, want the same", call, p.RequestID, r.header.Get("X-Request-Id"))
+	}
+}
+
+func (a *testAPI) create(name string) workspace.Workspace {
+	a.t.Helper()
+	body, err := json.Marshal(map[string]string{"name": name})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	resp := a.do(http.MethodPost, "/v1/workspaces", string(body))
+	if resp.status != http.StatusCreated {
+		a.t.Fatalf("create %q = %d %s", name, resp.status, resp.body)
+	}
+	var w workspace.Workspace
+	resp.decodeInto(a.t, &w)
+	return w
+}
+
+func (a *testAPI) writeTemplate(name, text string) {
+	a.t.Helper()
+	dir := filepath.Join(a.templates, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		a.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(text), 0o644); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// each runs fn on each database, with a fresh API.
+func each(t *testing.T, fn func(t *testing.T, a *testAPI)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		fn(t, newAPI(t, database.Migrated(t)))
+	})
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"workspace-server/internal/feed"
+	"workspace-server/internal/workspace"
+)
+
+// eventLog is a database in memory with n events.
+type eventLog struct {
+	mu sync.Mutex
+	n  int64
+}
+
+func (l *eventLog) LastEvent(context.Context) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n, nil
+}
+
+func (l *eventLog) Events(ctx context.Context, after int64, limit int) ([]workspace.Event, error) {
+	last, err := l.LastEvent(ctx)
+	items := []workspace.Event{}
+	for seq := after + 1; seq <= last && len(items) < limit; seq++ {
+		items = append(items, workspace.Event{Seq: seq, Type: "test", Data: []byte("{}")})
+	}
+	return items, err
+}
+
+// writer is a connection whose client reads, or does not.
+type writer struct {
+	header http.Header
+	reads  bool
+
+	mu       sync.Mutex
+	text     strings.Builder
+	deadline time.Time
+	changed  chan struct{} // closed when the deadline changes
+}
+
+func newWriter(reads bool) *writer {
+	return &writer{header: http.Header{}, reads: reads, changed: make(chan struct{})}
+}
+
+func (w *writer) Header() http.Header { return w.header }
+func (w *writer) WriteHeader(int)     {}
+func (w *writer) FlushError() error   { return nil }
+
+func (w *writer) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = t
+	close(w.changed)
+	w.changed = make(chan struct{})
+	return nil
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	for !w.reads {
+		w.mu.Lock()
+		deadline, changed := w.deadline, w.changed
+		w.mu.Unlock()
+		select {
+		case <-time.After(time.Until(deadline)):
+			return 0, os.ErrDeadlineExceeded
+		case <-changed:
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.WriteString(string(p))
+}
+
+func (w *writer) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// startStream serves a stream on w, and returns when it ended.
+func startStream(t *testing.T, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
+	t.Helper()
+	stopping, stop := contextWithCancel(t)
+	a := &api{Deps{Events: log, Feed: f, Stopping: stopping, Retry: time.Second, Log: slog.New(slog.DiscardHandler)}}
+	done := make(chan time.Time, 1)
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/events", nil)
+	go func() {
+		if err := a.streamEvents(w, r, 0); err != nil {
+			t.Errorf("streamEvents = %v", err)
+		}
+		done <- time.Now()
+	}()
+	return stop, done
+}
+
+func TestStreamBeatsWhenNothingHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, f := &eventLog{}, feed.New(slog.New(slog.DiscardHandler))
+		w := newWriter(true)
+		stop, ended := startStream(t, log, f, w)
+		time.Sleep(2*heartbeat + time.Second)
+		log.mu.Lock()
+		log.n = 1
+		log.mu.Unlock()
+		f.Wake(1)
+		synctest.Wait()
+		stop()
+		<-ended
+		want := "retry: 1000\nid: 0\n\n: alive\n\n: alive\n\nid: 1\nevent: test\n" +
+			`data: {"seq":1,"type":"test","workspace":"","at":0,"data":{}}` + "\n\nretry: 1000\n\n"
+		if got := w.String(); got != want {
+			t.Errorf("stream =\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// A client that does not read is cut off, and holds up neither another stream
+// nor the end of the server.
+func TestStreamCutsOffWhoDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, f := &eventLog{n: 1000}, feed.New(slog.New(slog.DiscardHandler))
+		start := time.Now()
+		slow, fast, late := newWriter(false), newWriter(true), newWriter(false)
+		_, slowEnded := startStream(t, log, f, slow)
+		stopFast, fastEnded := startStream(t, log, f, fast)
+		synctest.Wait()
+		if got := strings.Count(fast.String(), "data:"); got != 1000 {
+			t.Errorf("the stream beside one that does not read has %d events, want 1000", got)
+		}
+		if took := (<-slowEnded).Sub(start); took != streamWriteTimeout {
+			t.Errorf("a client that does not read is cut off after %v, want %v", took, streamWriteTimeout)
+		}
+
+		stopLate, lateEnded := startStream(t, log, f, late)
+		time.Sleep(time.Second)
+		stopped := time.Now()
+		stopLate()
+		stopFast()
+		if took := (<-lateEnded).Sub(stopped); took != streamStopTimeout {
+			t.Errorf("a server that stops waits %v for a client that does not read, want %v", took, streamStopTimeout)
+		}
+		if took := (<-fastEnded).Sub(stopped); took != 0 {
+			t.Errorf("a server that stops waits %v for a client that reads, want 0", took)
+		}
+		// The deadline must not be touched once the stream is over.
+		synctest.Wait()
+	})
+}
