@@ -32,10 +32,10 @@ func (b *binaries) keep(path string) (string, error) {
 		if err := os.RemoveAll(dir); err != nil {
 			return "", fmt.Errorf("clear %s: %w", dir, err)
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", fmt.Errorf("keep the binary: %w", err)
-		}
 		b.dirs[dir] = true
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("keep the binary: %w", err)
 	}
 	b.n++
 	name := filepath.Join(dir, fmt.Sprintf("%s.%d", filepath.Base(path), b.n))

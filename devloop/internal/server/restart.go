@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -30,8 +31,9 @@ func (s *Supervisor) crashed(in *instance) (again *instance, rolledBack bool) {
 	s.serving = nil
 	s.announce()
 	s.restarting = in
-	if time.Since(in.readyAt) >= probation {
+	if time.Since(in.readyAt) >= s.limits.probation {
 		s.crashes = 0
+		s.previous = in // whatever comes next is measured against this build
 		return in, false
 	}
 	s.crashes++
@@ -56,17 +58,17 @@ func (s *Supervisor) restart(dead *instance) {
 	failures := max(0, s.crashes-1) // the first crash is answered at once
 	s.mu.Unlock()
 	for ; ; failures++ {
-		if failures > 0 && !s.pause(backoff(failures)) {
+		if failures > 0 && !s.pause(s.backoff(failures)) {
 			return
 		}
 		next, err := s.restartOnce(dead)
 		switch {
 		case s.ctx.Err() != nil:
 			return
-		case err == context.Canceled: // a swap wanted to go first
+		case errors.Is(err, errOvertaken):
 			failures--
 		case err != nil:
-			s.Reporter.RestartFailed(err, backoff(failures+1))
+			s.Reporter.RestartFailed(err, s.backoff(failures+1))
 		case next == nil:
 			return
 		default:
@@ -76,35 +78,69 @@ func (s *Supervisor) restart(dead *instance) {
 	}
 }
 
-// restartOnce returns nothing if another process serves already.
+// errOvertaken ends a restart because a swap wants to go first.
+var errOvertaken = errors.New("a swap goes first")
+
+// restartOnce returns nothing if the dead process has no place to fill any more.
 func (s *Supervisor) restartOnce(dead *instance) (*instance, error) {
+	s.awaitSwaps()
 	s.change.Lock()
 	defer s.change.Unlock()
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
 	s.mu.Lock()
-	done := s.serving != nil
-	s.cancelRestart = cancel
-	rejected := s.rejected
+	over := s.serving != nil || s.restarting != dead || s.ctx.Err() != nil
+	overtaken := s.swaps > 0
+	s.cancelRestart = func() { cancel(errOvertaken) }
 	s.mu.Unlock()
-	if done {
+	switch {
+	case over:
 		return nil, nil
+	case overtaken:
+		return nil, errOvertaken
 	}
 	next, err := s.bringUp(ctx, dead.command, dead.binary, dead.sum)
 	if err != nil {
 		return nil, err
 	}
-	s.promote(next)
-	s.reject(rejected.sum, rejected.command) // still the build that failed
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serve(next)
 	return next, nil
 }
 
-// interruptRestart lets a swap go before a restart that is under way.
-func (s *Supervisor) interruptRestart() {
+// beginSwap makes a restart that is under way give up its turn, as it may last
+// until the ready timeout, and later ones wait.
+func (s *Supervisor) beginSwap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.swaps++
 	if s.cancelRestart != nil {
 		s.cancelRestart()
+	}
+}
+
+func (s *Supervisor) endSwap() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swaps--
+	s.announce()
+}
+
+// awaitSwaps returns when no swap is under way or waiting.
+func (s *Supervisor) awaitSwaps() {
+	for {
+		s.mu.Lock()
+		swaps, changed := s.swaps, s.changed
+		s.mu.Unlock()
+		if swaps == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return
+		}
 	}
 }
 
@@ -126,10 +162,10 @@ func (s *Supervisor) pause(d time.Duration) bool {
 	}
 }
 
-func backoff(failures int) time.Duration {
-	d := minBackoff
+func (s *Supervisor) backoff(failures int) time.Duration {
+	d := s.limits.minBackoff
 	for range failures - 1 {
-		d = min(2*d, maxBackoff)
+		d = min(2*d, s.limits.maxBackoff)
 	}
 	return d
 }
@@ -141,7 +177,7 @@ func (s *Supervisor) Serving() int {
 	return s.serving.pid()
 }
 
-// Changed returns a channel that is closed at the next change of Serving.
+// Changed returns a channel that is closed when Serving may have changed.
 func (s *Supervisor) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,19 +185,19 @@ func (s *Supervisor) Changed() <-chan struct{} {
 }
 
 // Close stops the server, waiting at most the drain deadline, and everything
-// that the supervisor does; no Swap may be under way. When ctx ends, the
-// server is killed.
+// that the supervisor does; no Swap may be under way. When ctx ends, what is
+// left is killed. Close is called once.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.cancel()
+	defer context.AfterFunc(ctx, func() { close(s.killed) })()
 	s.change.Lock()
-	defer s.change.Unlock()
 	s.mu.Lock()
 	in := s.serving
 	s.mu.Unlock()
 	if in != nil {
 		s.retire(in)
-		defer context.AfterFunc(ctx, in.Kill)()
 	}
+	s.change.Unlock() // a restart that has not begun needs it to see that it must not
 	s.tasks.Wait()
 	s.retained.close()
 }

@@ -17,18 +17,19 @@ import (
 	"devloop/internal/process"
 )
 
-const (
+// tailLines is how much of a failed process's output is shown.
+const tailLines = 20
+
+// limits are times that tests shorten.
+type limits struct {
 	// probation is how long a build that became ready may still be taken back.
-	probation = 5 * time.Second
+	probation time.Duration
 	// handover bounds the wait for the old process to say that it has
 	// stopped accepting; a program need not say it.
-	handover = 500 * time.Millisecond
-	// tailLines is how much of a failed process's output is shown.
-	tailLines = 20
-
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 5 * time.Second
-)
+	handover time.Duration
+	// The pause before a restart that follows on another grows between these.
+	minBackoff, maxBackoff time.Duration
+}
 
 // A Reporter is told what happens outside of a call.
 type Reporter interface {
@@ -52,9 +53,11 @@ type Supervisor struct {
 	Output       io.Writer // what the server prints
 	Reporter     Reporter
 
+	limits limits
 	hasher fingerprint.Hasher
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	killed chan struct{} // closed when nothing is waited for any more
 	tasks  sync.WaitGroup
 
 	change   sync.Mutex // held while the serving process is being changed
@@ -66,9 +69,10 @@ type Supervisor struct {
 	previous      *instance // the good one before serving; its process may be gone
 	restarting    *instance // the build that takes the place of a dead process
 	rejected      rejection
-	crashes       int // in a row, each within the probation
+	crashes       int // of this build in a row, each within the probation
+	swaps         int // under way or waiting; a restart lets them go first
 	cancelRestart context.CancelFunc
-	changed       chan struct{} // closed and replaced whenever serving changes
+	changed       chan struct{} // closed and replaced whenever serving or swaps changes
 }
 
 // A rejection is a build that did not start or did not last.
@@ -79,7 +83,12 @@ type rejection struct {
 
 // Init prepares the supervisor for use.
 func (s *Supervisor) Init() {
+	s.limits = limits{
+		probation: 5 * time.Second, handover: 500 * time.Millisecond,
+		minBackoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second,
+	}
 	s.hasher = fingerprint.New()
+	s.killed = make(chan struct{})
 	s.retained = newBinaries()
 	s.changed = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -117,7 +126,8 @@ type Swap struct {
 // again. On any error the old process serves on; the error is a *StartError if
 // the new process failed, or the context's cause.
 func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, error) {
-	s.interruptRestart()
+	s.beginSwap()
+	defer s.endSwap()
 	s.change.Lock()
 	defer s.change.Unlock()
 	if err := context.Cause(ctx); err != nil {
@@ -147,15 +157,12 @@ func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, err
 	}
 	ready := time.Now()
 	s.promote(next)
-	s.mu.Lock()
-	s.crashes = 0 // those were another build's
-	s.mu.Unlock()
 	if old != nil {
 		s.retire(old)
 		select {
 		case <-old.notify.Stopping():
 		case <-old.Done():
-		case <-time.After(handover):
+		case <-time.After(s.limits.handover):
 		}
 	}
 	return Swap{Swapped, next.PID(), ready.Sub(began), time.Since(ready)}, nil
@@ -218,13 +225,22 @@ func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum 
 	return nil, &StartError{reason, in.output.lastLines(tailLines)}
 }
 
-// promote makes a ready process the serving one and watches over it.
+// promote makes a new build's process, which is ready, the serving one.
 func (s *Supervisor) promote(in *instance) {
 	s.mu.Lock()
-	s.previous, s.serving = s.serving, in
-	s.restarting, s.rejected = nil, rejection{}
+	defer s.mu.Unlock()
+	if s.serving != nil {
+		s.previous = s.serving
+	}
+	s.rejected = rejection{}
+	s.crashes = 0 // those were another build's
+	s.serve(in)
+}
+
+// serve notes which process serves from now on and watches over it; s.mu is held.
+func (s *Supervisor) serve(in *instance) {
+	s.serving, s.restarting = in, nil
 	s.announce()
-	s.mu.Unlock()
 	s.tasks.Go(func() { s.watch(in) })
 }
 
@@ -244,6 +260,8 @@ func (s *Supervisor) retire(in *instance) {
 		case <-in.Done():
 		case <-deadline.C:
 			s.Reporter.Overran(in.PID(), s.DrainTimeout)
+			in.Kill()
+		case <-s.killed:
 			in.Kill()
 		}
 	})

@@ -1,7 +1,8 @@
 // Server is the program that devloop's tests keep serving. It takes the
 // listening socket and says that it is ready as systemd wants it, and drains as
 // a server has to that must not lose a request. $BEHAVIOUR, or the variable of
-// that name, makes it fail in one of many ways.
+// that name, makes it fail in one of many ways; a file named by $BEHAVIOUR_FILE
+// does so for starts of the very same command.
 package main
 
 import (
@@ -22,6 +23,9 @@ import (
 func main() {
 	if b := os.Getenv("BEHAVIOUR"); b != "" {
 		behaviour = b
+	}
+	if b, err := os.ReadFile(os.Getenv("BEHAVIOUR_FILE")); err == nil {
+		behaviour = string(b)
 	}
 	fmt.Printf("server %s starts %s\n", version, behaviour)
 	term := make(chan os.Signal, 1)
