@@ -51,6 +51,7 @@ func Start(o Options, args ...string) (*Process, error) {
 	}
 	go func() {
 		_ = p.cmd.Wait() // ExitCode tells
+		p.Out.Close()
 		close(p.done)
 	}()
 	return p, nil
@@ -69,7 +70,8 @@ func Run(ctx context.Context, o Options, args ...string) (int, string, error) {
 	return code, p.Text(), err
 }
 
-// Text returns everything printed so far, in whole lines.
+// Text returns everything printed so far, in whole lines; the last one counts
+// as whole once the program has ended.
 func (p *Process) Text() string {
 	var b strings.Builder
 	for _, line := range p.Out.Since(0) {

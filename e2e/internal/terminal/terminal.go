@@ -47,6 +47,16 @@ func (l *Log) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Close ends the last line if it has no end.
+func (l *Log) Close() {
+	l.mu.Lock()
+	open := len(l.part) > 0
+	l.mu.Unlock()
+	if open {
+		_, _ = l.Write([]byte("\n"))
+	}
+}
+
 // A Place is a position between two lines.
 type Place int
 
