@@ -184,7 +184,7 @@ func wait(ctx context.Context, args []string, getenv func(string) string, std st
 			return outcome(reply)
 		case ctx.Err() != nil:
 			return fmt.Errorf("nothing serves after %v", *timeout)
-		case !errors.Is(err, control.ErrNoLoop):
+		case !errors.Is(err, control.ErrNoLoop) && !errors.Is(err, control.ErrEnded):
 			return err
 		}
 		select {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // What can be asked for.
@@ -53,8 +54,12 @@ type State struct {
 	Failure  string   `json:"failure,omitempty"` // why the last build or start failed
 }
 
-// ErrNoLoop means that no "devloop up" runs for a directory.
-var ErrNoLoop = errors.New("no 'devloop up' is running here")
+var (
+	// ErrNoLoop means that no "devloop up" runs for a directory.
+	ErrNoLoop = errors.New("no 'devloop up' is running here")
+	// ErrEnded means that it ended while it was asked.
+	ErrEnded = errors.New("'devloop up' has ended")
+)
 
 // A Place is where the loop of one directory keeps its sockets.
 type Place struct {
@@ -75,14 +80,41 @@ func dirFor(getenv func(string) string, root string) string {
 
 // Claim takes the place for root, or says who has it.
 func Claim(getenv func(string) string, root string) (*Place, error) {
+	const tries = 100
 	dir := dirFor(getenv, root)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	for try := 1; ; try++ {
+		lock, err := lockIn(dir, root)
+		if errors.Is(err, fs.ErrNotExist) && try < tries {
+			continue // a loop that ended at this moment has removed it
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = lock.Truncate(0)
+		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+		p := &Place{dir, lock}
+		p.clear() // the sockets of a loop that was killed
+		return p, nil
+	}
+}
+
+const lockName = "lock"
+
+// lockIn makes the directory and locks it. The error is fs.ErrNotExist if
+// another process removed it meanwhile.
+func lockIn(dir, root string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(filepath.Dir(dir)), 0o700); err != nil {
 		return nil, fmt.Errorf("make the runtime directory: %w", err)
 	}
-	if err := private(filepath.Dir(dir)); err != nil {
-		return nil, err
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make the runtime directory: %w", err)
+		}
+		if err := private(d); err != nil {
+			return nil, err
+		}
 	}
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, lockName)
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
@@ -92,18 +124,19 @@ func Claim(getenv func(string) string, root string) (*Place, error) {
 		pid, _ := os.ReadFile(path)
 		return nil, fmt.Errorf("a loop runs in %s already (process %s): stop that one first", root, pid)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries { // sockets of a loop that was killed
-		if e.Name() != "lock" {
-			os.RemoveAll(filepath.Join(dir, e.Name()))
+	// A lock on a file that its last owner has removed keeps nobody out.
+	locked, err := lock.Stat()
+	if err == nil {
+		var named fs.FileInfo
+		if named, err = os.Stat(path); err == nil && !os.SameFile(locked, named) {
+			err = fs.ErrNotExist
 		}
 	}
-	_ = lock.Truncate(0)
-	_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
-	return &Place{dir, lock}, nil
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return lock, nil
 }
 
 // private refuses a directory that another user could have prepared.
@@ -119,68 +152,89 @@ func private(dir string) error {
 	return nil
 }
 
+const socketName = "control"
+
 // Socket returns the control socket's path.
-func (p *Place) Socket() string { return filepath.Join(p.Dir, "control") }
+func (p *Place) Socket() string { return filepath.Join(p.Dir, socketName) }
 
 // Release removes the place.
 func (p *Place) Release() {
-	os.RemoveAll(p.Dir)
-	os.Remove(filepath.Dir(p.Dir)) // if it was the last
+	p.clear()
+	// From here on, another loop may have the place: what is not empty stays.
+	os.Remove(filepath.Join(p.Dir, lockName))
+	os.Remove(p.Dir)
+	os.Remove(filepath.Dir(p.Dir))
 	p.lock.Close()
 }
 
-// Find returns the socket of the loop that was started in dir or above it.
-func Find(getenv func(string) string, dir string) (string, error) {
+// clear removes everything but the lock.
+func (p *Place) clear() {
+	entries, _ := os.ReadDir(p.Dir)
+	for _, e := range entries {
+		if e.Name() != lockName {
+			os.RemoveAll(filepath.Join(p.Dir, e.Name()))
+		}
+	}
+}
+
+// dial connects to the loop that was started in dir or above it. Where a loop
+// was killed, its socket is still there, and nobody listens.
+func dial(ctx context.Context, getenv func(string) string, dir string) (net.Conn, error) {
 	for {
-		socket := filepath.Join(dirFor(getenv, dir), "control")
-		if _, err := os.Stat(socket); err == nil {
-			return socket, nil
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "unix", filepath.Join(dirFor(getenv, dir), socketName))
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("reach the loop: %w", err)
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", ErrNoLoop
+			return nil, ErrNoLoop
 		}
 		dir = parent
 	}
 }
 
 // Call sends a request to the loop for dir and waits for the reply. It returns
-// ErrNoLoop if there is none, or if it is gone.
+// ErrNoLoop if there is none, and ErrEnded if it ended before it replied.
 func Call(ctx context.Context, getenv func(string) string, dir string, r Request) (Reply, error) {
-	socket, err := Find(getenv, dir)
+	conn, err := dial(ctx, getenv, dir)
 	if err != nil {
 		return Reply{}, err
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-		return Reply{}, ErrNoLoop
-	}
-	if err != nil {
-		return Reply{}, fmt.Errorf("reach the loop: %w", err)
-	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return Reply{}, fmt.Errorf("ask the loop: %w", err)
-	}
 	var reply Reply
-	if err := json.NewDecoder(conn).Decode(&reply); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return Reply{}, cause
-		}
-		return Reply{}, ErrNoLoop
+	err = json.NewEncoder(conn).Encode(r)
+	if err == nil {
+		err = json.NewDecoder(conn).Decode(&reply)
 	}
-	return reply, nil
+	switch {
+	case err == nil:
+		return reply, nil
+	case ctx.Err() != nil:
+		return Reply{}, context.Cause(ctx)
+	default:
+		return Reply{}, ErrEnded
+	}
 }
 
 // Serve answers requests on the listener until it is closed. The context that
 // handle gets ends when the sender goes away.
 func Serve(ctx context.Context, l net.Listener, handle func(context.Context, Request) Reply) {
+	const retry = 50 * time.Millisecond // for want of descriptors, most likely
 	for {
 		conn, err := l.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			return
+		}
+		if err != nil {
+			time.Sleep(retry)
+			continue
 		}
 		go serve(ctx, conn, handle)
 	}
