@@ -2,9 +2,7 @@ package scripts_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -154,43 +152,4 @@ func TestRebuild(t *testing.T) {
 			t.Errorf("exit %d, state: %v\n%s", code, err, out)
 		}
 	})
-}
-
-// TestHelp holds "make" to its promise: one screen, each target with its line.
-func TestHelp(t *testing.T) {
-	makefile, err := os.ReadFile("../../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var targets []string
-	for _, match := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(string(makefile), -1) {
-		targets = append(targets, match[1])
-	}
-	if len(targets) > 15 {
-		t.Errorf("there are %d targets, want at most 15", len(targets))
-	}
-	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("make is not installed")
-	}
-	out, err := exec.Command("make", "-C", "../..", "--no-print-directory").CombinedOutput()
-	if err != nil {
-		t.Fatalf("make: %v\n%s", err, out)
-	}
-	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	if len(lines) != len(targets) {
-		t.Fatalf("make prints %d lines for %d targets:\n%s", len(lines), len(targets), out)
-	}
-	for i, line := range lines {
-		if !regexp.MustCompile(`^make ` + targets[i] + ` +\S`).MatchString(line) {
-			t.Errorf("line %q, want one of target %s", line, targets[i])
-		}
-	}
-	for _, target := range targets {
-		if target == "help" {
-			continue
-		}
-		if info, err := os.Stat("../../scripts/" + target); err != nil || info.Mode()&0o111 == 0 {
-			t.Errorf("make %s has no script that can be run: %v", target, err)
-		}
-	}
 }
