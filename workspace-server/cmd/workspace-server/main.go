@@ -22,9 +22,16 @@ type streams struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the first signal on, a second one ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, "workspace-server: ended at once, by a second signal")
+		os.Exit(1)
+	}()
 	if err := run(ctx, os.Args[1:], os.Getenv, streams{os.Stdout, os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "workspace-server:", indent(err.Error()))
 		os.Exit(1)

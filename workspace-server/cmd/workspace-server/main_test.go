@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"workspace-server/internal/config"
+	"workspace-server/internal/leak"
+	"workspace-server/internal/store/storetest"
+)
+
+// TestMain is also the program itself, when a test starts it.
+func TestMain(m *testing.M) {
+	if os.Getenv("WORKSPACE_SERVER_TEST_RUN") == "1" {
+		main()
+		return
+	}
+	leak.Main(m)
+}
+
+// command runs the program with these settings alone.
+func command(t *testing.T, args []string, env ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Env = append(env, "WORKSPACE_SERVER_TEST_RUN=1", "GOCOVERDIR="+t.TempDir())
+	return cmd
+}
+
+func settings(database storetest.Database) []string {
+	return []string{
+		"DATABASE_URL=" + database.URL, "STATE_DIRECTORY=" + database.Dir, "WATCH_RELOAD=1",
+		"LISTEN_ADDR=127.0.0.1:0", "TEMPLATES_DIR=" + filepath.Join("..", "..", "templates"),
+	}
+}
+
+// output is what a process writes, readable while it runs.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// process is a server that was started as a service manager starts one.
+type process struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	notices *net.UnixConn
+	log     *output
+	done    chan struct{}
+	err     error // of the process, once done is closed
+}
+
+// start starts a server on a copy of ln and waits until it is ready.
+func start(t *testing.T, ln *net.TCPListener, database storetest.Database, env ...string) *process {
+	t.Helper()
+	p := startOnly(t, ln, database, env...)
+	p.wantNotice("READY=1")
+	return p
+}
+
+func startOnly(t *testing.T, ln *net.TCPListener, database storetest.Database, env ...string) *process {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ws") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "notify")
+	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := ln.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	p := &process{t: t, notices: notices, log: &output{}, done: make(chan struct{})}
+	p.cmd = command(t, nil, append(settings(database), append(env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+name)...)...)
+	p.cmd.ExtraFiles = []*os.File{socket}
+	p.cmd.Stderr = p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		// Whoever waits for a notice of it waits in vain.
+		_ = notices.Close()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		_ = os.RemoveAll(dir)
+	})
+	return p
+}
+
+func (p *process) wantNotice(want string) {
+	p.t.Helper()
+	buf := make([]byte, 100)
+	n, err := p.notices.Read(buf)
+	if err != nil || string(buf[:n]) != want {
+		p.t.Fatalf("notice %q, %v, want %s; the server's log:\n%s", buf[:n], err, want, p.log)
+	}
+}
+
+func (p *process) signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatalf("signal: %v; the server's log:\n%s", err, p.log)
+	}
+}
+
+// stop stops the server as a service manager does.
+func (p *process) stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	p.wantNotice("STOPPING=1")
+	<-p.done
+	if p.err != nil {
+		p.t.Errorf("the server ends with %v; its log:\n%s", p.err, p.log)
+	}
+}
+
+func listenLoopback(t *testing.T) (*net.TCPListener, string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln.(*net.TCPListener), "http://" + ln.Addr().String()
+}
+
+func TestVerbs(t *testing.T) {
+	state := "STATE_DIRECTORY=" + t.TempDir()
+	tests := []struct {
+		args []string
+		env  []string
+		code int
+		out  string // part of it
+		err  string // part of it
+	}{
+		{[]string{"-h"}, nil, 0, "Usage: workspace-server [verb]", ""},
+		{[]string{"help"}, []string{"ENV=prod"}, 0, config.Table(), ""},
+		{[]string{"version"}, nil, 0, build()[:4], ""},
+		{[]string{"srve"}, nil, 1, "", `unknown verb "srve"; workspace-server -h lists them`},
+		{[]string{"serve", "--port=1"}, nil, 1, "", `unexpected argument "--port=1" after serve`},
+		{nil, []string{state, "ENV=prod", "LOG_LEVEL=loud"}, 1, "", "ENV=\"prod\" is not accepted: did you mean production?"},
+		{[]string{"migrate"}, []string{"ENV=prod", state}, 1, "", "did you mean production?"},
+		{[]string{"healthcheck"}, []string{"LISTEN_ADDR=127.0.0.1:1", state}, 1, "", "not ready: "},
+		{[]string{"serve"}, []string{state, "LISTEN_FDS=1"}, 1, "", "descriptor 3 is not a listening socket"},
+	}
+	for _, tt := range tests {
+		cmd := command(t, tt.args, tt.env...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(stdout.String(), tt.out) || !strings.Contains(stderr.String(), tt.err) {
+			t.Errorf("workspace-server %q with %q: %v\nstdout: %s\nstderr: %s\nwant exit code %d, %q, %q",
+				tt.args, tt.env, err, &stdout, &stderr, tt.code, tt.out, tt.err)
+		}
+	}
+}
+
+func TestMigrateVerb(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		for i, want := range []string{"applied a migration", "the schema is up to date"} {
+			out, err := command(t, []string{"migrate"}, settings(database)...).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("migrate, run %d: %v\n%swant %q", i+1, err, out, want)
+			}
+		}
+	})
+}
+
+func TestServeOnItsOwnAddress(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		taken, _ := listenLoopback(t)
+		env := append(settings(database), "WATCH_RELOAD=0", "ENV=development")
+		out, err := command(t, nil, append(env, "LISTEN_ADDR="+taken.Addr().String())...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "address already in use") {
+			t.Errorf("serve on a taken address: %v\n%s", err, out)
+		}
+
+		cmd := command(t, []string{"serve"}, env...)
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		lines := bufio.NewScanner(io.TeeReader(stderr, &log))
+		port := ""
+		for port == "" && lines.Scan() {
+			if _, rest, ok := strings.Cut(lines.Text(), "url=http://127.0.0.1:"); ok {
+				port, _, _ = strings.Cut(rest, " ")
+			}
+		}
+		for _, host := range []string{"127.0.0.1", "0.0.0.0", ""} {
+			check := command(t, []string{"healthcheck"}, append(env, "LISTEN_ADDR="+host+":"+port)...)
+			if out, err := check.CombinedOutput(); err != nil || !strings.Contains(string(out), `"status":"ok"`) {
+				t.Errorf("healthcheck of %s:%s: %v\n%s", host, port, err, out)
+			}
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() {
+			continue // to the end of the log
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the server ends with %v; its log:\n%s", err, &log)
+		}
+	})
+}
+
+// A second signal ends the process, however long the first would take.
+func TestSecondSignalIsHard(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		ln, _ := listenLoopback(t)
+		p := start(t, ln, database, "DRAIN_TIMEOUT=10m")
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		// A body that never ends keeps the server until its own limit.
+		if _, err := io.WriteString(nc, "POST /v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nc.Read(make([]byte, 1)); err != nil { // 100 Continue: it is being read
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGTERM)
+		p.wantNotice("STOPPING=1")
+		p.signal(syscall.SIGTERM)
+		<-p.done
+		if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.log.String(), "by a second signal") {
+			t.Errorf("after a second SIGTERM the server ends with %v, want exit code 1; its log:\n%s", p.err, p.log)
+		}
+	})
+}
+
+func TestDrainTimeoutCuts(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		ln, url := listenLoopback(t)
+		p := start(t, ln, database, "DRAIN_TIMEOUT=50ms")
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := fmt.Fprint(nc, "GET /healthz HTTP/1.1\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		// Connections are accepted in order, so that one is by now.
+		resp, err := http.Get(url + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		http.DefaultClient.CloseIdleConnections()
+		p.signal(syscall.SIGTERM)
+		<-p.done
+		if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.log.String(), "1 connections were cut") {
+			t.Errorf("the server ends with %v, want exit code 1 and what was cut; its log:\n%s", p.err, p.log)
+		}
+	})
+}
