@@ -22,15 +22,28 @@ import (
 
 // ask sends a request to the loop that runs in this directory or above it.
 func ask(ctx context.Context, getenv func(string) string, op string, args []string) (control.Reply, error) {
-	dir, err := os.Getwd()
+	dir, err := workingDirectory()
 	if err != nil {
-		return control.Reply{}, fmt.Errorf("find the working directory: %w", err)
+		return control.Reply{}, err
 	}
 	r := control.Request{Op: op, Dir: dir, Args: args}
 	if op == control.Build || op == control.Swap {
 		r.Env = os.Environ()
 	}
 	return control.Call(ctx, getenv, dir, r)
+}
+
+// workingDirectory returns where this program was called, without links: the
+// loop is found by its directory's name, whichever way one came there.
+func workingDirectory() (string, error) {
+	dir, err := os.Getwd()
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the working directory: %w", err)
+	}
+	return dir, nil
 }
 
 // outcome turns a reply into what the command returns.
@@ -63,9 +76,9 @@ func build(ctx context.Context, args []string, getenv func(string) string, std s
 // buildAlone serves air that runs without a loop: one build at a time, each of
 // the sources as they are when its turn comes.
 func buildAlone(ctx context.Context, args []string, std streams) error {
-	dir, err := os.Getwd()
+	dir, err := workingDirectory()
 	if err != nil {
-		return fmt.Errorf("find the working directory: %w", err)
+		return err
 	}
 	request := gobuild.Request{Dir: dir, Args: args, Env: os.Environ()}
 	output, err := request.Output()

@@ -24,9 +24,9 @@ import (
 
 // up runs the loop until ctx is done.
 func up(ctx context.Context, args []string, getenv func(string) string, std streams) error {
-	root, err := os.Getwd()
+	root, err := workingDirectory()
 	if err != nil {
-		return fmt.Errorf("find the working directory: %w", err)
+		return err
 	}
 	cfg, err := config.Parse(args, root, std.err)
 	if err != nil {
@@ -34,6 +34,14 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	}
 	if info, err := os.Stat(cfg.Dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is no directory: give the Go module's with -C", cfg.Dir)
+	}
+	if cfg.Dir, err = filepath.EvalSymlinks(cfg.Dir); err != nil {
+		return fmt.Errorf("find the Go module: %w", err)
+	}
+	// The commands that air runs there look for the loop in their directory
+	// and above.
+	if rel, err := filepath.Rel(root, cfg.Dir); err != nil || !filepath.IsLocal(rel) {
+		return &config.UsageError{Err: fmt.Errorf("%s is not in %s: run 'devloop up' there or above", cfg.Dir, root)}
 	}
 	place, err := control.Claim(getenv, cfg.Root)
 	if err != nil {
@@ -69,6 +77,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 		return err
 	}
 	watcher := &air.Keeper{Starter: starter, Command: cfg.Air, Dir: cfg.Dir, Env: env, Reporter: printer}
+	cfg.Listen = sockets.Addresses()
 	answers := &answerer{loop: reloads, server: supervisor, printer: printer, config: cfg}
 
 	var tasks sync.WaitGroup
@@ -81,8 +90,8 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	// parent-death signal; kill them in order instead.
 	hard, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	reloads.Close() // before the sockets, which a new process would miss
 	sockets.Close()
-	reloads.Close()
 	supervisor.Close(hard)
 	tasks.Wait()
 	return nil

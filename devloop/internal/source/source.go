@@ -29,6 +29,10 @@ type Tree map[string]stamp
 // to root). What cannot be read is left out: the compiler will say so.
 func Scan(root string, skip ...string) (Tree, error) {
 	tree := make(Tree)
+	// WalkDir does not follow a link, the root being no exception.
+	if target, err := filepath.EvalSymlinks(root); err == nil {
+		root = target
+	}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if path == root {
