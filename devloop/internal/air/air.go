@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ const (
 	// grace is how long air gets to stop what it runs.
 	grace     = time.Second
 	tailLines = 10
+	maxLine   = 64 << 10
 )
 
 // A Reporter is told about air's troubles.
@@ -52,10 +54,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > settled {
-			wait = 0
-		}
-		wait = min(max(2*wait, minBackoff), maxBackoff)
+		wait = next(wait, time.Since(began))
 		tail := out.tail()
 		if strings.HasPrefix(how, "signal:") {
 			tail = nil // air had nothing to do with it
@@ -66,6 +65,14 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// next returns the pause after the one before, when air ran that long in between.
+func next(before, ran time.Duration) time.Duration {
+	if ran > settled {
+		before = 0
+	}
+	return min(max(2*before, minBackoff), maxBackoff)
 }
 
 func (k *Keeper) once(ctx context.Context, out io.Writer) string {
@@ -100,7 +107,7 @@ func (f *filter) Write(p []byte) (int, error) {
 	f.part = append(f.part, p...)
 	for {
 		line, rest, ok := bytes.Cut(f.part, []byte("\n"))
-		if !ok {
+		if !ok && len(f.part) < maxLine {
 			return len(p), nil
 		}
 		f.part = rest
@@ -119,21 +126,18 @@ func (f *filter) line(s string) {
 	}
 }
 
+// tail returns the last lines, one without an end included.
 func (f *filter) tail() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.part) > 0 {
+		f.line(plain(string(f.part)))
+		f.part = nil
+	}
 	return f.last
 }
 
-// plain removes colour sequences (ECMA-48, CSI … m).
-func plain(s string) string {
-	var b strings.Builder
-	for {
-		before, after, ok := strings.Cut(s, "\x1b[")
-		b.WriteString(before)
-		if !ok {
-			return b.String()
-		}
-		_, s, _ = strings.Cut(after, "m")
-	}
-}
+// sequence matches what moves the cursor or changes colours (ECMA-48, CSI).
+var sequence = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]`)
+
+func plain(s string) string { return strings.TrimRight(sequence.ReplaceAllString(s, ""), "\r") }

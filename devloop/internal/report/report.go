@@ -144,8 +144,8 @@ func (p *Printer) what(changes []source.Change) string {
 	return s
 }
 
-// position matches the start of a line that the compiler prints about a place.
-var position = regexp.MustCompile(`^(\s*)([^\s:][^:]*\.go)(:\d+(?::\d+)?)`)
+// position matches the start of a line that the go command prints about a place.
+var position = regexp.MustCompile(`^(\s*)([^\s:][^:]*\.go|go\.mod|go\.work)(:\d+(?::\d+)?)`)
 
 // clickable rewrites a path printed by the go command, which is relative to
 // the module, so that a terminal opened at base can follow it.

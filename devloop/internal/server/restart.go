@@ -68,6 +68,9 @@ func (s *Supervisor) restart(dead *instance) {
 		case errors.Is(err, errOvertaken):
 			failures--
 		case err != nil:
+			if start, ok := errors.AsType[*StartError](err); ok {
+				err = errors.New("the server " + start.Reason) // which need not be a new build
+			}
 			s.Reporter.RestartFailed(err, s.backoff(failures+1))
 		case next == nil:
 			return

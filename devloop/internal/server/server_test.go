@@ -502,7 +502,7 @@ func TestCrashLoop(t *testing.T) {
 	var waits []time.Duration
 	for _, e := range h.reports.all("restart failed")[:4] {
 		waits = append(waits, e.wait)
-		if want := "the new build ended before it was ready (exit status 2)"; e.text != want {
+		if want := "the server ended before it was ready (exit status 2)"; e.text != want {
 			t.Errorf("RestartFailed(%s), want %s", e.text, want)
 		}
 	}
