@@ -37,7 +37,8 @@ func command(t *testing.T, args []string, env ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append(env, "WORKSPACE_SERVER_TEST_RUN=1", "GOCOVERDIR="+t.TempDir())
+	// The race detector would let each process linger for a second at its end.
+	cmd.Env = append(env, "WORKSPACE_SERVER_TEST_RUN=1", "GOCOVERDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -109,13 +110,17 @@ func startOnly(t *testing.T, ln *net.TCPListener, database storetest.Database, e
 	}
 	go func() {
 		p.err = p.cmd.Wait()
-		// Whoever waits for a notice of it waits in vain.
-		_ = notices.Close()
 		close(p.done)
+		// Whoever waits for a further notice must not wait for ever.
+		if end, err := net.Dial("unixgram", name); err == nil {
+			_, _ = io.WriteString(end, "the process ended")
+			_ = end.Close()
+		}
 	}()
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.done
+		_ = notices.Close()
 		_ = os.RemoveAll(dir)
 	})
 	return p

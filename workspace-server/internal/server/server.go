@@ -160,7 +160,8 @@ func (s *Server) cut(timeout time.Duration) error {
 	s.mu.Unlock()
 	return errors.Join(
 		fmt.Errorf("%d connections were cut: they were not done after %v (DRAIN_TIMEOUT)", left, timeout),
-		s.http.Close())
+		s.http.Close(),
+	)
 }
 
 // trackingListener makes each accepted connection known to the server.
