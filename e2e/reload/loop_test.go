@@ -39,6 +39,7 @@ var scenarios = []scenario{
 	{"tests are not part of the program", "", testFiles},
 	{"migrations are not reloaded", "", migration},
 	{"templates are live", "", template},
+	{"commands of the README", "", readme},
 	{"air is killed", "", killAir},
 	{"the server is killed", "", killServer},
 	{"unreadable source file", "", unreadable},

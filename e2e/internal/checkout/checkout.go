@@ -144,7 +144,8 @@ func (c *Checkout) chown(name string) error {
 func (c *Checkout) Close(ctx context.Context) error {
 	return errors.Join(
 		c.janitor.Remove(ctx, janitor.Processes(c.Run)),
-		c.janitor.Remove(ctx, janitor.Directory(c.Dir)))
+		c.janitor.Remove(ctx, janitor.Directory(c.Dir)),
+	)
 }
 
 // Path returns the absolute path of a file in the checkout.

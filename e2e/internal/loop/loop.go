@@ -20,7 +20,6 @@ import (
 	"e2e/internal/engine"
 	"e2e/internal/janitor"
 	"e2e/internal/load"
-	"e2e/internal/terminal"
 )
 
 // Kind is where the loop runs.
@@ -60,7 +59,6 @@ type Loop struct {
 	janitor *janitor.Janitor
 	env     []string
 	edits   int
-	start   terminal.Place // in Process.Out
 }
 
 // New prepares a checkout with settings of its own. Env is added to the

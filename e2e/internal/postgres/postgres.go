@@ -44,7 +44,7 @@ func Start(ctx context.Context, j *janitor.Janitor) (string, error) {
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return "", fmt.Errorf("Postgres did not answer: %w", err)
+			return "", fmt.Errorf("wait for Postgres: %w", err)
 		}
 	}
 }
