@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,12 +46,33 @@ func main() {
 // errFailed means that the summary has said it all.
 var errFailed = errors.New("tests failed")
 
-// modules are tested in this order: what the others stand on comes first.
-var modules = []string{"workspace-server", "devloop", "e2e"}
+// first are the modules that the others stand on, in this order.
+var first = []string{"workspace-server", "devloop"}
+
+// modules lists all modules of the repository, in the order to test them.
+func modules(root string) ([]string, error) {
+	found := slices.Clone(first)
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			dir, err := filepath.Rel(root, filepath.Dir(file))
+			if err != nil {
+				return nil, err
+			}
+			if !strings.HasPrefix(dir, ".") && !slices.Contains(found, dir) {
+				found = append(found, dir)
+			}
+		}
+	}
+	return found, nil
+}
 
 func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) error {
 	f := flag.NewFlagSet("alltests", flag.ContinueOnError)
-	only := f.String("only", "", "test only this `module`: "+strings.Join(modules, ", "))
+	only := f.String("only", "", "test only this `module`, such as devloop")
 	pattern := f.String("run", "", "test only what matches, as with \"go test -run\"")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -73,7 +95,14 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	if *pattern != "" {
 		flags = append(flags, "-run", *pattern)
 	}
-	for _, module := range modules {
+	all, err := modules(root)
+	if err != nil {
+		return err
+	}
+	if *only != "" && !slices.Contains(all, *only) {
+		return fmt.Errorf("there is no module %q; there are %s", *only, strings.Join(all, ", "))
+	}
+	for _, module := range all {
 		if *only != "" && *only != module {
 			r.Skip("module "+module, "-only "+*only)
 			continue
