@@ -7,14 +7,9 @@ import (
 	"time"
 )
 
-// When a connection without a request may be closed; see Server.Drain.
-const (
-	quietIdle = 100 * time.Millisecond
-	quietNew  = 500 * time.Millisecond
-
-	// Pauses up to longestPace are a program's; longer ones a person's.
-	longestPace = 300 * time.Millisecond
-)
+// quiet is how long a connection has to be without a request until Drain closes
+// it; see there. It lies between the intervals that programs poll at.
+const quiet = 850 * time.Millisecond
 
 // conn is an accepted connection. It counts what it received, since net/http
 // calls it idle until the whole header of the next request is there.
@@ -24,9 +19,8 @@ type conn struct {
 
 	// Guarded by Server.mu.
 	state  http.ConnState
-	since  time.Time     // of the state
-	before int64         // received when the state began
-	pace   time.Duration // the longest of its latest pauses between requests
+	since  time.Time // of the state
+	before int64     // received when the state began
 }
 
 // Read implements net.Conn.
@@ -47,28 +41,13 @@ func (c *conn) CloseWrite() error {
 
 // enter records a change of state.
 func (c *conn) enter(state http.ConnState, now time.Time) {
-	if c.state == http.StateIdle && state == http.StateActive {
-		c.pace /= 2
-		if pause := now.Sub(c.since); pause <= longestPace {
-			c.pace = max(c.pace, pause)
-		}
-	}
 	c.state, c.since, c.before = state, now, c.received.Load()
 }
 
 // isQuiet reports whether no request is under way on c and none is expected.
 func (c *conn) isQuiet(now time.Time) bool {
-	if c.received.Load() != c.before {
-		return false
-	}
-	switch c.state {
-	case http.StateNew:
-		return now.Sub(c.since) >= quietNew
-	case http.StateIdle:
-		return now.Sub(c.since) >= max(quietIdle, 2*c.pace)
-	default:
-		return false
-	}
+	waits := c.state == http.StateNew || c.state == http.StateIdle
+	return waits && c.received.Load() == c.before && now.Sub(c.since) >= quiet
 }
 
 // closingWriter says "Connection: close" on every response whose header is

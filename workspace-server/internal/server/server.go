@@ -86,12 +86,10 @@ func (s *Server) Serve(ln net.Listener) error {
 // Every response from now on says "Connection: close". A connection without a
 // request is closed when it is unlikely that the client is about to use it:
 //
-//   - It was idle for 100 ms, or for twice its usual pause if it is used at a
-//     pace of up to 300 ms. So a client that keeps asking has its next request
-//     answered and is told to close, while one that rests, as a browser does,
-//     is closed at once and reaches the new process with its next request.
-//   - It was accepted 500 ms ago and has not sent a byte: the first request
-//     of a new connection may be on its way.
+//   - It has been without one for 850 ms, be it new or kept alive. So a client
+//     that keeps asking, on however busy a machine, has its next request answered
+//     and is told to close, while one that rests, as a browser does, is closed
+//     and reaches the new process with its next request.
 //   - And no byte of a request was received, neither by net/http nor by the
 //     kernel.
 //
