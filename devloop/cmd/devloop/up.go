@@ -14,10 +14,12 @@ import (
 	"devloop/internal/air"
 	"devloop/internal/config"
 	"devloop/internal/control"
+	"devloop/internal/delve"
 	"devloop/internal/gobuild"
 	"devloop/internal/listener"
 	"devloop/internal/loop"
 	"devloop/internal/process"
+	"devloop/internal/relay"
 	"devloop/internal/report"
 	"devloop/internal/server"
 )
@@ -81,6 +83,10 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	answers := &answerer{loop: reloads, server: supervisor, printer: printer, config: cfg}
 
 	var tasks sync.WaitGroup
+	debugging, err := debug(ctx, cfg, place.Dir, reloads, supervisor, printer)
+	if err != nil {
+		return err
+	}
 	tasks.Go(func() { watcher.Run(ctx) })
 	tasks.Go(func() { reloads.Sweep(ctx) })
 	go control.Serve(ctx, commands, answers.handle)
@@ -92,9 +98,29 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	defer stop()
 	reloads.Close() // before the sockets, which a new process would miss
 	sockets.Close()
+	debugging.Wait() // a process that a debugger has stopped could not drain
 	supervisor.Close(hard)
 	tasks.Wait()
 	return nil
+}
+
+// debug serves debuggers until ctx is done, if that is wanted.
+func debug(ctx context.Context, cfg config.Config, dir string, reloads *loop.Loop, supervisor *server.Supervisor, printer *report.Printer) (*sync.WaitGroup, error) {
+	serving := new(sync.WaitGroup)
+	if cfg.Debug == "" {
+		return serving, nil
+	}
+	debuggers, err := listener.Listen(ctx, cfg.Debug)
+	if err != nil {
+		return nil, err
+	}
+	r := &relay.Relay{
+		Server: supervisor, Restart: reloads.Restart, Reporter: printer,
+		Launcher: &delve.Launcher{Starter: supervisor.Starter, Program: cfg.Debugger, Dir: dir},
+	}
+	supervisor.BeforeStop = r.Release
+	serving.Go(func() { r.Serve(ctx, debuggers) })
+	return serving, nil
 }
 
 // watcherEnv makes sure that the commands in air's configuration find this

@@ -17,6 +17,8 @@ type Config struct {
 	Root         string        // absolute directory that printed paths are relative to
 	Dir          string        // absolute directory of the Go module, where air runs
 	Listen       []string      // addresses to hold, in the order of the descriptors
+	Debug        string        // address for editors that debug the server, or ""
+	Debugger     string        // the program dlv
 	Announce     string        // printed once the server serves
 	ReadyTimeout time.Duration // how long a new build may take until it is ready
 	DrainTimeout time.Duration // how long a replaced process may take to end
@@ -35,11 +37,17 @@ type addresses []string
 func (a *addresses) String() string { return strings.Join(*a, ",") }
 
 func (a *addresses) Set(s string) error {
-	_, port, err := net.SplitHostPort(s)
-	if err != nil || port == "" {
-		return errors.New("want HOST:PORT or :PORT")
+	if err := isAddress(s); err != nil {
+		return err
 	}
 	*a = append(*a, s)
+	return nil
+}
+
+func isAddress(s string) error {
+	if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+		return errors.New("want HOST:PORT or :PORT")
+	}
 	return nil
 }
 
@@ -53,6 +61,11 @@ func Parse(args []string, root string, stderr io.Writer) (Config, error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&c.Dir, "C", ".", "`directory` of the Go module: air runs there")
 	f.Var(&listen, "listen", "`address` to hold for the server; repeat it for more (default \"127.0.0.1:8080\")")
+	f.Func("debug", "`address` where debuggers may attach to the server; whoever reaches it can run code", func(s string) error {
+		c.Debug = s
+		return isAddress(s)
+	})
+	f.StringVar(&c.Debugger, "dlv", "dlv", "the `program` dlv")
 	f.StringVar(&c.Announce, "announce", "", "`text` to print once the server serves, for instance where it is reached")
 	f.DurationVar(&c.ReadyTimeout, "ready-timeout", 10*time.Second, "how long a new build may take to send READY=1")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long a replaced process may take to end after SIGTERM")

@@ -58,15 +58,25 @@ func (s *Sockets) Addresses() []string { return s.addresses }
 // Close closes this process's hold on the sockets.
 func (s *Sockets) Close() { s.close() }
 
-func open(ctx context.Context, address string) (f *os.File, real string, err error) {
+// Listen listens on a TCP address for this process itself. An address that is
+// taken gives an error that says so.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // whose accept does not heed the receive timeout
 	l, err := lc.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, "", fmt.Errorf("%s is in use: stop the program that listens there, or choose another address", address)
+		return nil, fmt.Errorf("%s is in use: stop the program that listens there, or choose another address", address)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+func open(ctx context.Context, address string) (f *os.File, real string, err error) {
+	l, err := Listen(ctx, address)
+	if err != nil {
+		return nil, "", err
 	}
 	defer l.Close()
 	raw, err := l.(*net.TCPListener).SyscallConn()

@@ -40,19 +40,52 @@ type Loop struct {
 
 // A cycle is one reload, from its trigger to its end.
 type cycle struct {
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-	code   int // exit code for whoever asked
+	trigger trigger
+	cancel  context.CancelCauseFunc
+	done    chan struct{}
+	code    int   // exit code for whoever asked for the build
+	err     error // why the program that was asked for does not serve
 }
+
+// A trigger is what begins a cycle.
+type trigger int
+
+const (
+	rerun   trigger = iota // air runs the binary once more
+	edit                   // the sources may have changed
+	restart                // somebody wants a new process, changed or not
+)
 
 // Build runs the build and, if that changed the program, the swap. It returns
 // an exit code once no later build has overtaken it.
 func (l *Loop) Build(r gobuild.Request) int {
 	l.mu.Lock()
 	l.build = &r
-	l.start(true)
+	l.start(edit)
 	l.mu.Unlock()
-	return l.wait()
+	return l.wait().code
+}
+
+// Restart builds the program and runs it in a new process, whether or not it
+// has changed. It returns once that process serves, or why it does not.
+func (l *Loop) Restart(ctx context.Context) error {
+	l.mu.Lock()
+	ready := l.build != nil && l.run != nil && !l.closed
+	if ready {
+		l.start(restart)
+	}
+	l.mu.Unlock()
+	if !ready {
+		return errors.New("the server has not been built yet")
+	}
+	done := make(chan error, 1)
+	go func() { done <- l.wait().err }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Run makes c the command that serves.
@@ -64,7 +97,7 @@ func (l *Loop) Run(c server.Command) {
 	l.wait()
 	l.mu.Lock()
 	if l.cycle == nil || l.cycle.ended() {
-		l.start(false)
+		l.start(rerun)
 	}
 	l.mu.Unlock()
 	l.wait()
@@ -80,13 +113,16 @@ func (c *cycle) ended() bool {
 }
 
 // start begins a cycle in place of the one under way; l.mu is held.
-func (l *Loop) start(build bool) {
+func (l *Loop) start(t trigger) {
 	if l.closed {
 		return
 	}
 	before := l.cycle
 	ctx, cancel := context.WithCancelCause(context.Background())
-	c := &cycle{cancel: cancel, done: make(chan struct{})}
+	c := &cycle{trigger: t, cancel: cancel, done: make(chan struct{})}
+	if before != nil && before.trigger == restart && !before.ended() {
+		c.trigger = restart // which an edit does not make undone
+	}
 	l.cycle = c
 	go func() {
 		defer close(c.done)
@@ -97,29 +133,30 @@ func (l *Loop) start(build bool) {
 		}
 		switch {
 		case ctx.Err() != nil:
-		case build:
-			c.code = l.reload(ctx)
+			c.err = context.Cause(ctx)
+		case c.trigger == rerun:
+			c.err = l.swap(ctx, reload{tree: l.finished})
 		default:
-			l.swap(ctx, reload{tree: l.finished})
+			c.code, c.err = l.reload(ctx, c.trigger == restart)
 		}
 	}()
 }
 
-// wait returns the code of the cycle that no other has overtaken.
-func (l *Loop) wait() int {
+// wait returns the cycle that no other has overtaken, at its end.
+func (l *Loop) wait() *cycle {
 	for {
 		l.mu.Lock()
 		c := l.cycle
 		l.mu.Unlock()
 		if c == nil {
-			return 0
+			return &cycle{}
 		}
 		<-c.done
 		l.mu.Lock()
 		latest := l.cycle == c
 		l.mu.Unlock()
 		if latest {
-			return c.code
+			return c
 		}
 	}
 }
@@ -127,19 +164,20 @@ func (l *Loop) wait() int {
 // A reload is what a cycle with a build knows when it comes to the swap.
 type reload struct {
 	built   bool
+	always  bool // swap although the program has not changed
 	began   time.Time
 	tree    source.Tree // the sources that were built
 	changes []source.Change
 	timing  report.Timing
 }
 
-// reload builds, then swaps.
-func (l *Loop) reload(ctx context.Context) int {
-	r := reload{built: true, began: time.Now()}
+// reload builds, then swaps. The code is for air, which asks about the build.
+func (l *Loop) reload(ctx context.Context, always bool) (code int, err error) {
+	r := reload{built: true, always: always, began: time.Now()}
 	tree, err := l.scan()
 	if err != nil {
 		l.fail(ctx, err)
-		return 1
+		return 1, err
 	}
 	r.tree = tree
 	l.mu.Lock()
@@ -155,26 +193,31 @@ func (l *Loop) reload(ctx context.Context) int {
 	r.timing.Build = time.Since(r.began)
 	if err != nil {
 		l.buildFailed(ctx, err, r)
-		return 1
+		return 1, err
 	}
-	l.swap(ctx, r)
-	return 0 // the build is good, which is what air asks about
+	return 0, l.swap(ctx, r)
 }
 
 // swap makes the latest build serve.
-func (l *Loop) swap(ctx context.Context, r reload) {
+func (l *Loop) swap(ctx context.Context, r reload) error {
 	l.mu.Lock()
 	command := l.run
 	l.mu.Unlock()
 	if command == nil { // air will say what to run
 		l.finish(r.tree, "")
-		return
+		return nil
 	}
 	began := time.Now()
-	s, err := l.Server.Swap(ctx, *command, r.built)
+	var s server.Swap
+	var err error
+	if r.always {
+		s, err = l.Server.Replace(ctx, *command)
+	} else {
+		s, err = l.Server.Swap(ctx, *command, r.built)
+	}
 	if err != nil {
 		l.swapFailed(ctx, err, r)
-		return
+		return err
 	}
 	r.timing.Swap = s.Handed
 	r.timing.Start = time.Since(began) - s.Handed
@@ -185,10 +228,10 @@ func (l *Loop) swap(ctx context.Context, r reload) {
 	}
 	l.mu.Unlock()
 	if s.Outcome == server.Rejected {
-		return
+		return nil
 	}
 	if !r.built && s.Outcome != server.Swapped {
-		return // air runs the binary again after a failed build, which stays failed
+		return nil // air runs the binary again after a failed build, which stays failed
 	}
 	l.finish(r.tree, "")
 	switch {
@@ -202,6 +245,7 @@ func (l *Loop) swap(ctx context.Context, r reload) {
 	default:
 		l.Printer.Unchanged("same program", s.PID, r.changes)
 	}
+	return nil
 }
 
 func (l *Loop) buildFailed(ctx context.Context, err error, r reload) {
@@ -332,7 +376,7 @@ func (l *Loop) Sweep(ctx context.Context) {
 		default:
 			seen = nil
 			l.mu.Lock()
-			l.start(true)
+			l.start(edit)
 			l.mu.Unlock()
 		}
 	}

@@ -121,6 +121,28 @@ func (p *Printer) Overran(pid int, deadline time.Duration) {
 	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed: requests that it held are lost", pid, deadline))
 }
 
+// DebuggerAttached implements relay.Reporter.
+func (p *Printer) DebuggerAttached(client string, pid int) {
+	p.print(fmt.Sprintf("debugger attached: %s, pid %d", client, pid))
+}
+
+// DebuggerMoved implements relay.Reporter.
+func (p *Printer) DebuggerMoved(pid int, took time.Duration, halted bool) {
+	line := fmt.Sprintf("debugger moved to pid %d in %ss", pid, seconds(took))
+	if halted {
+		line += ", which stands still until it is continued there"
+	}
+	p.print(line)
+}
+
+// DebuggerDetached implements relay.Reporter.
+func (p *Printer) DebuggerDetached(client string) { p.print("debugger detached: " + client) }
+
+// DebuggerFailed implements relay.Reporter.
+func (p *Printer) DebuggerFailed(client string, err error) {
+	p.print(fmt.Sprintf("debugger: %s: %v", client, err))
+}
+
 // WatcherDied implements air.Reporter.
 func (p *Printer) WatcherDied(how string, tail []string, wait time.Duration) {
 	p.print(fmt.Sprintf("air ended: %s; starting it again in %v", how, wait), tail...)

@@ -52,6 +52,9 @@ type Supervisor struct {
 	DrainTimeout time.Duration
 	Output       io.Writer // what the server prints
 	Reporter     Reporter
+	// BeforeStop, if it is set, is called before a process is told to stop,
+	// while it and the one that follows it both serve.
+	BeforeStop func(pid int)
 
 	limits limits
 	hasher fingerprint.Hasher
@@ -126,6 +129,19 @@ type Swap struct {
 // again. On any error the old process serves on; the error is a *StartError if
 // the new process failed, or the context's cause.
 func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, error) {
+	return s.swap(ctx, c, func(sum fingerprint.Sum) (*instance, Outcome) { return s.compare(c, sum, retry) })
+}
+
+// Replace is as Swap, but also of a process that runs the same program.
+func (s *Supervisor) Replace(ctx context.Context, c Command) (Swap, error) {
+	return s.swap(ctx, c, func(fingerprint.Sum) (*instance, Outcome) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.serving, Swapped
+	})
+}
+
+func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprint.Sum) (*instance, Outcome)) (Swap, error) {
 	s.beginSwap()
 	defer s.endSwap()
 	s.change.Lock()
@@ -142,7 +158,7 @@ func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, err
 	if err != nil {
 		return Swap{}, err
 	}
-	old, outcome := s.compare(c, sum, retry)
+	old, outcome := decide(sum)
 	if outcome != Swapped {
 		return Swap{Outcome: outcome, PID: old.pid()}, nil
 	}
@@ -252,6 +268,9 @@ func (s *Supervisor) announce() {
 
 // retire tells a process to stop and sees to it that it does.
 func (s *Supervisor) retire(in *instance) {
+	if s.BeforeStop != nil {
+		s.BeforeStop(in.PID())
+	}
 	_ = in.Terminate()
 	s.tasks.Go(func() {
 		deadline := time.NewTimer(s.DrainTimeout)

@@ -129,6 +129,9 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server-Pid", strconv.Itoa(os.Getpid()))
 	w.Header().Set("Server-Version", version)
 	switch {
+	case r.URL.Path == "/debugged":
+		fmt.Fprintln(w, debugged("world"))
+		return
 	case r.URL.Path == "/panic":
 		go panic("broken by a request")
 		time.Sleep(time.Hour)

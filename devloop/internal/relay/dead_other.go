@@ -1,0 +1,11 @@
+//go:build !linux
+
+package relay
+
+import (
+	"errors"
+	"syscall"
+)
+
+// dead reports whether a process has ended.
+func dead(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }

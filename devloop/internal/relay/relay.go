@@ -1,0 +1,205 @@
+// Package relay keeps a debugger attached to a server across its reloads. An
+// editor connects to the relay once; the relay attaches dlv to the process that
+// serves, and to the next one after each reload. While no editor is connected
+// there is no dlv.
+package relay
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"devloop/internal/dap"
+)
+
+// A Server is the process that is debugged, one after the other.
+type Server interface {
+	// Serving returns the process that serves, or 0.
+	Serving() int
+	// Changed returns a channel that is closed when Serving may have changed.
+	Changed() <-chan struct{}
+}
+
+// A Reporter is told what happens to the session.
+type Reporter interface {
+	DebuggerAttached(client string, pid int)
+	DebuggerMoved(pid int, took time.Duration, halted bool)
+	DebuggerDetached(client string)
+	DebuggerFailed(client string, err error)
+}
+
+// A Debugger is a running dlv and the connection to it.
+type Debugger interface {
+	net.Conn
+	// Said returns the last line that it printed.
+	Said() string
+	// End closes the connection, on which dlv lets its process go, and waits
+	// until dlv is gone.
+	End()
+	// Kill ends a dlv whose process is dead.
+	Kill()
+}
+
+// A Launcher starts debuggers.
+type Launcher interface {
+	// DAP starts one that speaks the Debug Adapter Protocol and is not
+	// attached to anything yet.
+	DAP(ctx context.Context) (Debugger, error)
+	// Attach starts one that speaks Delve's JSON-RPC and attaches to a
+	// process, which is stopped until the debugger is told to continue it.
+	Attach(ctx context.Context, pid int) (Debugger, error)
+}
+
+// releaseTimeout bounds how long a reload waits until the debugger has let go
+// of the process that it replaces.
+const releaseTimeout = 5 * time.Second
+
+// A Relay serves one debugging session at a time. Set the exported fields, then
+// call Serve.
+type Relay struct {
+	Server   Server
+	Launcher Launcher
+	Reporter Reporter
+	// Restart builds the server and runs it in a new process. It returns once
+	// that one serves, or why it does not.
+	Restart func(context.Context) error
+
+	mu      sync.Mutex
+	holder  *holder
+	changed chan struct{} // closed and replaced when the holder or its process changes
+}
+
+// A holder is who has the session.
+type holder struct {
+	client string // for people
+	since  time.Time
+	pid    int // the process that its debugger is attached to, or 0; Relay.mu guards it
+}
+
+// Serve answers connections until ctx is done and all sessions have ended.
+func (r *Relay) Serve(ctx context.Context, l net.Listener) {
+	const retry = 50 * time.Millisecond // for want of descriptors, most likely
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			select {
+			case <-time.After(retry):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		connections.Go(func() {
+			defer conn.Close()
+			r.serve(ctx, conn)
+		})
+	}
+}
+
+// serve tells the protocols apart: a DAP message begins with the letter C, a
+// JSON-RPC one with a brace, and in both the client speaks first.
+func (r *Relay) serve(ctx context.Context, conn net.Conn) {
+	keepAlive(conn)
+	in := bufio.NewReader(conn)
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	first, err := in.Peek(1)
+	if !stop() || err != nil {
+		return
+	}
+	if first[0] == '{' {
+		r.serveRPC(ctx, conn, in)
+		return
+	}
+	r.serveDAP(ctx, dap.NewConn(conn, in))
+}
+
+// keepAlive has the system find out within seconds that a peer is gone which
+// could not say so, and with it the session that it held.
+func keepAlive(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 4 * time.Second, Interval: 2 * time.Second, Count: 3})
+	}
+}
+
+// A HeldError tells who has the session that another client wants.
+type HeldError struct {
+	Client string
+	Since  time.Time
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("%s is debugging since %s: disconnect there first (if it is gone without a word, its session ends within 10 seconds)",
+		e.Client, e.Since.Format("15:04:05"))
+}
+
+// claim makes h the holder, or returns a *HeldError.
+func (r *Relay) claim(h *holder) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holder != nil {
+		return &HeldError{r.holder.client, r.holder.since}
+	}
+	h.since = time.Now()
+	r.holder = h
+	return nil
+}
+
+// giveUp ends what claim began.
+func (r *Relay) giveUp(h *holder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holder == h {
+		r.holder = nil
+		r.announce()
+	}
+}
+
+// hold notes which process the holder's debugger is attached to.
+func (r *Relay) hold(h *holder, pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.pid = pid
+	r.announce()
+}
+
+// announce wakes those who wait for a change; r.mu is held.
+func (r *Relay) announce() {
+	if r.changed != nil {
+		close(r.changed)
+	}
+	r.changed = nil
+}
+
+// Release returns once no debugger is attached to a process that has to end, or
+// after a time in which it should have let go. The debugger does so by itself
+// when another process serves.
+func (r *Relay) Release(pid int) {
+	deadline := time.NewTimer(releaseTimeout)
+	defer deadline.Stop()
+	for {
+		r.mu.Lock()
+		if r.holder == nil || r.holder.pid != pid {
+			r.mu.Unlock()
+			return
+		}
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
+		changed := r.changed
+		r.mu.Unlock()
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return
+		}
+	}
+}

@@ -1,0 +1,348 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// An rpcSession is one client's of Delve's own protocol, whatever process
+// serves. A client that waits for the process to stop waits on after a reload;
+// one that has it stopped finds the new one stopped. All of it happens on the
+// goroutine that calls run.
+type rpcSession struct {
+	relay  *Relay
+	holder *holder
+	client *rpcConn
+	ctx    context.Context
+
+	backend     *rpcBackend
+	held        []rpcMessage    // requests made while there was nobody to ask
+	running     *rpcMessage     // the client's command that waits for a stop
+	runningID   string          // its number at dlv
+	listing     string          // the number of the relay's latest request for a list, at dlv
+	breakpoints json.RawMessage // the latest list
+	attached    bool            // to some process, once at least
+	restarts    chan rpcMessage // answers to the client's requests to restart
+	failures    int
+	notBefore   time.Time
+	tasks       sync.WaitGroup
+	ended       bool
+	fault       error
+}
+
+func (s *rpcSession) run(requests <-chan rpcMessage) {
+	look := time.NewTicker(lookAfter)
+	defer look.Stop()
+	for !s.ended {
+		changed := s.relay.Server.Changed()
+		if s.follow(); s.ended {
+			return
+		}
+		var messages <-chan rpcMessage
+		if s.backend != nil {
+			messages = s.backend.messages
+		}
+		select {
+		case m, ok := <-requests:
+			if !ok {
+				return
+			}
+			s.request(m)
+		case m, ok := <-messages:
+			if !ok {
+				s.lost()
+				continue
+			}
+			s.answer(m)
+		case <-changed:
+		case <-look.C: // which is soon enough for the next attempt, too
+			if s.backend != nil && dead(s.backend.pid) {
+				s.part(s.backend.debugger.Kill)
+			}
+		case m := <-s.restarts:
+			s.send(m)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// close ends the session, however it came to that.
+func (s *rpcSession) close() {
+	if s.backend != nil {
+		s.letGo()
+	}
+	if s.fault != nil {
+		s.relay.Reporter.DebuggerFailed(s.holder.client, s.fault)
+		for _, m := range s.held {
+			s.send(rpcFailure(m.ID, s.fault.Error()))
+		}
+	}
+	if s.attached {
+		s.relay.Reporter.DebuggerDetached(s.holder.client)
+	}
+}
+
+// send writes to the client. One that cannot be written to has gone, which the
+// reader notices too.
+func (s *rpcSession) send(m rpcMessage) {
+	if s.client.write(m) != nil {
+		s.client.Close()
+	}
+}
+
+// follow sees to it that dlv is attached to the process that serves.
+func (s *rpcSession) follow() {
+	serving := s.relay.Server.Serving()
+	if s.backend != nil && s.backend.pid != serving {
+		s.letGo()
+	}
+	if s.backend == nil && serving != 0 && !dead(serving) && !time.Now().Before(s.notBefore) {
+		s.reach(serving)
+	}
+}
+
+// Answers of methods that the relay has a part in.
+type (
+	detachIn     struct{ Kill bool }
+	listOut      struct{ Breakpoints json.RawMessage }
+	breakpointIn struct{ Breakpoint json.RawMessage }
+	commandIn    struct {
+		Name string `json:"name"`
+	}
+	commandOut struct {
+		State struct {
+			Exited bool `json:"exited"`
+		}
+	}
+)
+
+const (
+	methodCommand = "RPCServer.Command"
+	methodDetach  = "RPCServer.Detach"
+	methodList    = "RPCServer.ListBreakpoints"
+)
+
+// letGo takes dlv off a process that is to end, or has.
+func (s *rpcSession) letGo() {
+	b := s.backend
+	ctx, cancel := context.WithTimeoutCause(context.Background(), finishTimeout, errors.New("dlv does not let go of the process"))
+	defer cancel()
+	// What is waited for goes on in the next process; the rest is answered.
+	ignore := func(m rpcMessage) {
+		if string(m.ID) != s.runningID {
+			s.answer(m)
+		}
+	}
+	if s.running != nil {
+		// It fails if the process is dead, and dlv lets go of it all the same.
+		_, _ = b.call(ctx, methodCommand, commandIn{"halt"}, ignore)
+	}
+	// Without it the breakpoints of a step would stay in the process.
+	_, _ = b.call(ctx, "RPCServer.CancelNext", struct{}{}, ignore)
+	_, _ = b.call(ctx, methodDetach, detachIn{false}, ignore)
+	s.part(b.debugger.End)
+}
+
+// part ends dlv. What it has not answered is asked for again, or given up.
+func (s *rpcSession) part(end func()) {
+	b := s.backend
+	close(b.stop)
+	end()
+	s.backend, s.listing, s.runningID = nil, "", ""
+	s.relay.hold(s.holder, 0)
+	for _, m := range b.pending {
+		if s.running == nil || string(m.ID) != string(s.running.ID) {
+			s.send(rpcFailure(m.ID, "the server has been reloaded"))
+		}
+	}
+}
+
+// reach attaches dlv to a process and brings it to where the client had the
+// one before.
+func (s *rpcSession) reach(pid int) {
+	began := time.Now()
+	s.relay.hold(s.holder, pid)
+	if err := s.attach(pid); err != nil {
+		if s.backend != nil {
+			s.part(s.backend.debugger.End)
+		}
+		s.relay.hold(s.holder, 0)
+		s.unreachable(pid, err)
+		return
+	}
+	s.failures = 0
+	if !s.attached {
+		s.attached = true
+		s.relay.Reporter.DebuggerAttached(s.holder.client, pid)
+	} else {
+		s.relay.Reporter.DebuggerMoved(pid, time.Since(began), s.running == nil)
+	}
+	if s.running != nil {
+		// A step ended with its goroutine.
+		b, _ := json.Marshal(commandIn{"continue"})
+		m := *s.running
+		m.Params = []json.RawMessage{b}
+		s.command(m)
+	}
+	held := s.held
+	s.held = nil
+	for _, m := range held {
+		s.request(m)
+	}
+}
+
+func (s *rpcSession) attach(pid int) error {
+	d, err := s.relay.Launcher.Attach(s.ctx, pid)
+	if err != nil {
+		return err
+	}
+	s.backend = newRPCBackend(d, pid)
+	type version struct{ APIVersion int }
+	if _, err := s.backend.call(s.ctx, "RPCServer.SetApiVersion", version{2}, s.answer); err != nil {
+		return err
+	}
+	var list []map[string]json.RawMessage
+	_ = json.Unmarshal(s.breakpoints, &list) // none yet
+	for _, b := range list {
+		var id int
+		_ = json.Unmarshal(b["id"], &id)
+		if id <= 0 { // dlv's own
+			continue
+		}
+		// By file and line, not by where they were in another build.
+		delete(b, "addr")
+		delete(b, "addrs")
+		delete(b, "addrpid")
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		if _, err := s.backend.call(s.ctx, "RPCServer.CreateBreakpoint", breakpointIn{raw}, s.answer); errors.Is(err, errDelveEnded) {
+			return err
+		}
+		// A line that has no code any more is no reason to give up the others.
+	}
+	return nil
+}
+
+// unreachable tries again, or ends the session.
+func (s *rpcSession) unreachable(pid int, err error) {
+	if s.relay.Server.Serving() != pid || dead(pid) {
+		return // there will be another process
+	}
+	if s.failures++; s.attached && s.failures < attempts {
+		s.notBefore = time.Now().Add(betweenThem)
+		return
+	}
+	s.fault, s.ended = fmt.Errorf("attach to pid %d: %w", pid, err), true
+}
+
+// lost deals with a dlv that has gone by itself.
+func (s *rpcSession) lost() {
+	pid, said := s.backend.pid, s.backend.debugger.Said()
+	s.part(s.backend.debugger.End)
+	if said == "" {
+		said = errDelveEnded.Error()
+	}
+	s.unreachable(pid, errors.New(said))
+}
+
+// request deals with one request of the client.
+func (s *rpcSession) request(m rpcMessage) {
+	switch {
+	case m.Method == "RPCServer.Restart":
+		s.restart(m)
+	case s.backend == nil && m.Method == methodDetach:
+		s.send(rpcMessage{ID: m.ID, Result: json.RawMessage("{}")})
+		s.ended = true
+	case s.backend == nil:
+		s.held = append(s.held, m)
+	case m.Method == methodDetach:
+		// Ending the server is not the client's to do.
+		kept, _ := json.Marshal(detachIn{false})
+		m.Params = []json.RawMessage{kept}
+		s.backend.forward(m)
+	case m.Method == methodCommand && waits(m):
+		s.command(m)
+	default:
+		s.backend.forward(m)
+	}
+}
+
+// waits reports whether a command has the process run until it stops.
+func waits(m rpcMessage) bool {
+	var in commandIn
+	if len(m.Params) != 1 || json.Unmarshal(m.Params[0], &in) != nil {
+		return false // dlv will tell of it
+	}
+	return !slices.Contains([]string{"halt", "switchThread", "switchGoroutine"}, in.Name)
+}
+
+func (s *rpcSession) command(m rpcMessage) {
+	s.runningID = s.backend.forward(m)
+	s.running = &m
+}
+
+// restart builds and runs the server again, as an edit would.
+func (s *rpcSession) restart(m rpcMessage) {
+	s.tasks.Go(func() {
+		answer := rpcMessage{ID: m.ID, Result: json.RawMessage(`{"DiscardedBreakpoints":null}`)}
+		if err := s.relay.Restart(s.ctx); err != nil {
+			answer = rpcFailure(m.ID, err.Error())
+		}
+		select {
+		case s.restarts <- answer:
+		case <-s.ctx.Done():
+		}
+	})
+}
+
+// answer deals with one message of dlv.
+func (s *rpcSession) answer(m rpcMessage) {
+	id := string(m.ID)
+	if id == s.listing {
+		var out listOut
+		if m.failure() == "" && json.Unmarshal(m.Result, &out) == nil {
+			s.breakpoints = out.Breakpoints
+		}
+		return
+	}
+	request, ok := s.backend.pending[id]
+	if !ok { // an answer to the relay
+		return
+	}
+	if id == s.runningID && exited(m) {
+		return // the session outlives the process: the next one goes on
+	}
+	delete(s.backend.pending, id)
+	if id == s.runningID {
+		s.running, s.runningID = nil, ""
+	}
+	m.ID = request.ID
+	s.send(m)
+	switch {
+	case request.Method == methodDetach:
+		s.ended = true
+	case m.failure() == "" && changesBreakpoints(request.Method):
+		// Dlv cannot be asked once the process runs, or is gone.
+		b, _ := json.Marshal(struct{ All bool }{false})
+		s.listing = s.backend.post(methodList, []json.RawMessage{b})
+	}
+}
+
+func changesBreakpoints(method string) bool {
+	return strings.HasSuffix(method, "Breakpoint") && method != "RPCServer.GetBreakpoint"
+}
+
+// exited reports whether a command ended with the process.
+func exited(m rpcMessage) bool {
+	var out commandOut
+	return strings.Contains(m.failure(), "has exited with status") || json.Unmarshal(m.Result, &out) == nil && out.State.Exited
+}

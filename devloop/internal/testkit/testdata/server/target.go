@@ -1,0 +1,7 @@
+package main
+
+// debugged is where the tests stop.
+func debugged(name string) string {
+	greeting := "hello " + name
+	return greeting // here
+}
