@@ -97,20 +97,22 @@ const fakeGo = `case "$*" in
 "list -m") echo devloop ;;
 install*)
 	mkdir -p "$GOBIN"
-	for package; do :; done
-	name=$(basename "$package")
-	printf '#!%s\necho "%s $*"; echo "$ENV $WATCH_RELOAD $STATE_DIRECTORY [$DATABASE_URL]"\n' "$(command -v sh)" "$name" >"$GOBIN/$name"
-	chmod +x "$GOBIN/$name" ;;
+	for package; do
+		case $package in */*) ;; *) continue ;; esac
+		name=$(basename "$package")
+		printf '#!%s\necho "%s $*"; echo "$ENV $WATCH_RELOAD $STATE_DIRECTORY [$DATABASE_URL]"\n' "$(command -v sh)" "$name" >"$GOBIN/$name"
+		chmod +x "$GOBIN/$name"
+	done ;;
 esac`
 
 func TestDevHost(t *testing.T) {
-	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -announce API http://127.0.0.1:8080 -- REPO/.tools/bin/air -c .air.toml\n" +
+	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -debug 127.0.0.1:2345 -dlv REPO/.tools/bin/dlv -announce API http://127.0.0.1:8080  debugger 127.0.0.1:2345 -- REPO/.tools/bin/air -c .air.toml\n" +
 		"development 1 REPO/.state []\n"
 	eachShell(t, func(t *testing.T, r *repo) {
 		r.mkdir(filepath.Join(r.dir, "devloop"))
 		r.command("go", fakeGo)
 		r.command("docker", dockerDown)
-		r.want("dev", "no Docker engine answers: running the loop on this machine, with an embedded database (make dev-host)\nbuilding air, once\n"+served, 0)
+		r.want("dev", "no Docker engine answers: running the loop on this machine, with an embedded database (make dev-host)\nbuilding air and dlv, once\n"+served, 0)
 		r.want("dev-host", served, 0, "DATABASE_URL=postgres://elsewhere")
 	})
 	eachShell(t, func(t *testing.T, r *repo) {

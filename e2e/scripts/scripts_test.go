@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -118,6 +119,10 @@ func (r *repo) setting(name string) string {
 func (r *repo) command(name, lines string) {
 	r.t.Helper()
 	content := "#!" + filepath.Join(r.bin, "sh") + "\n" + lines + "\n"
+	// A program that another test starts meanwhile would inherit the file open
+	// for writing, and this one could not be run (execve(2), ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(filepath.Join(r.bin, name), []byte(content), 0o755); err != nil {
 		r.t.Fatal(err)
 	}

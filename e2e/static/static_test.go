@@ -181,10 +181,21 @@ func TestPorts(t *testing.T) {
 			t.Errorf("%s: port %s at %q, want %s as the production image exposes", tt.name, got, tt.pattern, port)
 		}
 	}
-	first := only(t, "scripts/env", `add PLATFORM_PORT port (\d+)`)
-	for _, name := range composeFiles {
-		if got := only(t, name, `PLATFORM_PORT:-(\d+)`); got != first {
-			t.Errorf("%s: the default of PLATFORM_PORT is %s, want %s as in scripts/env", name, got, first)
+	debug := only(t, "docker-compose.dev.yml", `\$\{DEBUG_PORT:-\d+\}:(\d+)`)
+	for _, tt := range []struct{ name, pattern string }{
+		{"workspace-server/Dockerfile.dev", `"-debug", ":(\d+)"`},
+		{"docker-compose.dev.yml", `-debug\n\s+- :(\d+)`},
+	} {
+		if got := only(t, tt.name, tt.pattern); got != debug {
+			t.Errorf("%s: port %s at %q, want %s as docker-compose.dev.yml publishes", tt.name, got, tt.pattern, debug)
+		}
+	}
+	for name, in := range map[string][]string{"PLATFORM_PORT": composeFiles, "DEBUG_PORT": composeFiles[1:]} {
+		first := only(t, "scripts/env", `add `+name+` port (\d+)`)
+		for _, file := range in {
+			if got := only(t, file, name+`:-(\d+)`); got != first {
+				t.Errorf("%s: the default of %s is %s, want %s as in scripts/env", file, name, got, first)
+			}
 		}
 	}
 }
