@@ -115,10 +115,10 @@ func debug(ctx context.Context, cfg config.Config, dir string, reloads *loop.Loo
 		return nil, err
 	}
 	r := &relay.Relay{
-		Server: supervisor, Restart: reloads.Restart, Reporter: printer,
+		Server: supervisor, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
 		Launcher: &delve.Launcher{Starter: supervisor.Starter, Program: cfg.Debugger, Dir: dir},
 	}
-	supervisor.BeforeStop = r.Release
+	supervisor.BeforeStop, supervisor.Debugging = r.Release, r.Debugging
 	serving.Go(func() { r.Serve(ctx, debuggers) })
 	return serving, nil
 }

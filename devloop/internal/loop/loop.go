@@ -68,11 +68,18 @@ func (l *Loop) Build(r gobuild.Request) int {
 
 // Restart builds the program and runs it in a new process, whether or not it
 // has changed. It returns once that process serves, or why it does not.
-func (l *Loop) Restart(ctx context.Context) error {
+func (l *Loop) Restart(ctx context.Context) error { return l.ask(ctx, restart) }
+
+// Refresh has the latest build serve that there is: one that differs in its
+// line numbers alone is not worth a swap before somebody debugs it.
+func (l *Loop) Refresh(ctx context.Context) error { return l.ask(ctx, rerun) }
+
+func (l *Loop) ask(ctx context.Context, t trigger) error {
 	l.mu.Lock()
 	ready := l.build != nil && l.run != nil && !l.closed
-	if ready {
-		l.start(restart)
+	// A cycle under way ends in a swap of its own, to sources as new as can be.
+	if ready && (t == restart || l.cycle.ended()) {
+		l.start(t)
 	}
 	l.mu.Unlock()
 	if !ready {

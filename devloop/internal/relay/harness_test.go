@@ -100,7 +100,8 @@ func start(t *testing.T) *harness {
 		Launcher: &delve.Launcher{Starter: starter, Program: testkit.Delve(t), Dir: run},
 		Restart:  func(ctx context.Context) error { _, err := h.supervisor.Replace(ctx, h.command()); return err },
 	}
-	h.supervisor.BeforeStop = h.relay.Release
+	h.relay.Refresh = func(ctx context.Context) error { _, err := h.supervisor.Swap(ctx, h.command(), false); return err }
+	h.supervisor.BeforeStop, h.supervisor.Debugging = h.relay.Release, h.relay.Debugging
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.relay.Serve(ctx, debuggers) })
@@ -151,17 +152,22 @@ func (h *harness) source(shift int) (text string, line int) {
 
 func (h *harness) path() string { return filepath.Join(h.dir, "target.go") }
 
-// reload builds the program with the target shifted by some lines, and swaps.
-func (h *harness) reload(shift int) (pid int) {
+// build builds the program with the target shifted by some lines.
+func (h *harness) build(shift int) {
 	h.t.Helper()
-	h.builds++
 	text, _ := h.source(shift)
-	// Line numbers alone are no reason to swap.
 	text += fmt.Sprintf("\nfunc init() { version = %q }\n", fmt.Sprint(h.builds))
 	if err := os.WriteFile(h.path(), []byte(text), 0o644); err != nil {
 		h.t.Fatal(err)
 	}
 	testkit.Build(h.t, h.dir, filepath.Join(h.dir, "tmp", "server"))
+}
+
+// reload builds another program, with the target shifted, and swaps.
+func (h *harness) reload(shift int) (pid int) {
+	h.t.Helper()
+	h.builds++
+	h.build(shift)
 	s, err := h.supervisor.Swap(h.t.Context(), h.command(), true)
 	if err != nil || s.Outcome != server.Swapped {
 		h.t.Fatalf("Swap() = %+v, %v, want a new process", s, err)
@@ -230,7 +236,6 @@ type editor struct {
 	messages []dap.Message
 	taken    []bool
 	closed   bool
-	sent     int
 }
 
 func (h *harness) connect(reconfigures bool) *editor {

@@ -13,7 +13,7 @@ import (
 
 // follow sees to it that dlv is attached to the process that serves.
 func (s *session) follow() {
-	if s.attach.Command == "" {
+	if s.attach.Command == "" || s.refreshed != nil {
 		return
 	}
 	serving := s.relay.Server.Serving()

@@ -64,6 +64,9 @@ type Relay struct {
 	Server   Server
 	Launcher Launcher
 	Reporter Reporter
+	// Refresh has the latest build serve whose line numbers differ from those
+	// of the process that serves. It is called before a debugger attaches.
+	Refresh func(context.Context) error
 	// Restart builds the server and runs it in a new process. It returns once
 	// that one serves, or why it does not.
 	Restart func(context.Context) error
@@ -151,6 +154,13 @@ func (r *Relay) claim(h *holder) error {
 	h.since = time.Now()
 	r.holder = h
 	return nil
+}
+
+// Debugging reports whether somebody has the session.
+func (r *Relay) Debugging() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holder != nil
 }
 
 // giveUp ends what claim began.

@@ -128,6 +128,7 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	ctx, cancel := context.WithCancel(ctx)
 	requests, broken := client.pump(ctx.Done())
 	s := &rpcSession{relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan rpcMessage)}
+	_ = r.Refresh(ctx) // the terminal has told why not
 	s.run(requests)
 	select {
 	case err := <-broken:

@@ -59,6 +59,7 @@ type session struct {
 	retry      *time.Timer   // wakes the session when it may try again
 	notBefore  time.Time     // when that is
 	restarts   chan restarted
+	refreshed  chan error // while the latest build is made to serve, after "attach"
 	tasks      sync.WaitGroup
 	fault      error // what ended the session, if that was not the editor
 }
@@ -182,6 +183,8 @@ func (s *session) run(requests <-chan dap.Message) {
 			}
 			s.answer(m)
 		case <-changed:
+		case <-s.refreshed: // or why it does not, which the terminal has told
+			s.refreshed = nil
 		case <-s.window.C:
 			s.replay()
 		case <-s.retry.C:
@@ -307,6 +310,8 @@ func (s *session) wantAttach(m dap.Message) {
 		s.send(dap.NewFailure(m, "the session is attached already"))
 	default:
 		s.attach, s.unanswered, s.phase = m, &m, away
+		s.refreshed = make(chan error, 1)
+		s.tasks.Go(func() { s.refreshed <- s.relay.Refresh(s.ctx) })
 		if s.relay.Server.Serving() == 0 {
 			s.tell("nothing serves yet: attaching as soon as something does")
 		}

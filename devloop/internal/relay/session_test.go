@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"devloop/internal/dap"
+	"devloop/internal/server"
 	"devloop/internal/testkit"
 )
 
@@ -220,6 +221,39 @@ func TestRestart(t *testing.T) {
 	}
 	h.moved(1)
 	greeting := h.get("/debugged")
+	e.continues(e.stoppedAt(line))
+	h.served(greeting)
+}
+
+// TestLineNumbers: a build that differs in nothing else serves once somebody
+// debugs, and swaps while somebody does.
+func TestLineNumbers(t *testing.T) {
+	h := start(t)
+	shift := func(n int) (outcome server.Outcome) {
+		t.Helper()
+		h.build(n)
+		s, err := h.supervisor.Swap(t.Context(), h.command(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Outcome
+	}
+	if got := shift(3); got != server.LineNumbers {
+		t.Fatalf("Swap() of a build with other line numbers = %v, want %v", got, server.LineNumbers)
+	}
+	_, line := h.source(3)
+	e := h.connect(true)
+	e.attach(line)
+	greeting := h.get("/debugged")
+	e.continues(e.stoppedAt(line))
+	h.served(greeting)
+	_, line = h.source(5)
+	e.move(line)
+	if got := shift(5); got != server.Swapped {
+		t.Fatalf("Swap() while somebody debugs = %v, want %v", got, server.Swapped)
+	}
+	h.moved(1)
+	greeting = h.get("/debugged")
 	e.continues(e.stoppedAt(line))
 	h.served(greeting)
 }

@@ -55,6 +55,9 @@ type Supervisor struct {
 	// BeforeStop, if it is set, is called before a process is told to stop,
 	// while it and the one that follows it both serve.
 	BeforeStop func(pid int)
+	// Debugging, if it is set, reports whether somebody debugs the process: to
+	// a debugger, other line numbers are another program.
+	Debugging func() bool
 
 	limits limits
 	hasher fingerprint.Hasher
@@ -186,13 +189,14 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 
 // compare decides what a swap to this build has to do.
 func (s *Supervisor) compare(c Command, sum fingerprint.Sum, retry bool) (*instance, Outcome) {
+	exact := s.Debugging != nil && s.Debugging()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.serving
 	switch {
 	case old != nil && old.command.equal(c) && old.sum.Whole == sum.Whole:
 		return old, Unchanged
-	case old != nil && old.command.equal(c) && old.sum.Code == sum.Code:
+	case !exact && old != nil && old.command.equal(c) && old.sum.Code == sum.Code:
 		return old, LineNumbers
 	case !retry && s.rejected.sum == sum && s.rejected.command.equal(c):
 		return old, Rejected
