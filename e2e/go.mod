@@ -6,3 +6,5 @@ require (
 	github.com/BurntSushi/toml v1.6.0
 	go.yaml.in/yaml/v3 v3.0.4
 )
+
+require github.com/google/go-dap v0.12.0

@@ -54,9 +54,13 @@ type Launcher interface {
 	Attach(ctx context.Context, pid int) (Debugger, error)
 }
 
-// releaseTimeout bounds how long a reload waits until the debugger has let go
-// of the process that it replaces.
-const releaseTimeout = 5 * time.Second
+const (
+	// releaseTimeout bounds how long a reload waits until the debugger has let
+	// go of the process that it replaces.
+	releaseTimeout = 5 * time.Second
+	// leaveTimeout is how long a client waits for the one before it to leave.
+	leaveTimeout = time.Second
+)
 
 // A Relay serves one debugging session at a time. Set the exported fields, then
 // call Serve.
@@ -144,16 +148,38 @@ func (e *HeldError) Error() string {
 		e.Client, e.Since.Format("15:04:05"))
 }
 
-// claim makes h the holder, or returns a *HeldError.
-func (r *Relay) claim(h *holder) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.holder != nil {
-		return &HeldError{r.holder.client, r.holder.since}
+// claim makes h the holder, or returns a *HeldError. A holder that is about to
+// leave is waited for.
+func (r *Relay) claim(ctx context.Context, h *holder) error {
+	deadline := time.NewTimer(leaveTimeout)
+	defer deadline.Stop()
+	for {
+		r.mu.Lock()
+		other := r.holder
+		if other == nil {
+			h.since = time.Now()
+			r.holder = h
+			r.mu.Unlock()
+			return nil
+		}
+		changed := r.change()
+		r.mu.Unlock()
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return &HeldError{other.client, other.since}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	h.since = time.Now()
-	r.holder = h
-	return nil
+}
+
+// change returns a channel that is closed at the next change; r.mu is held.
+func (r *Relay) change() <-chan struct{} {
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
 }
 
 // Debugging reports whether somebody has the session.
@@ -201,10 +227,7 @@ func (r *Relay) Release(pid int) {
 			r.mu.Unlock()
 			return
 		}
-		if r.changed == nil {
-			r.changed = make(chan struct{})
-		}
-		changed := r.changed
+		changed := r.change()
 		r.mu.Unlock()
 		select {
 		case <-changed:

@@ -117,7 +117,7 @@ func (c *rpcConn) pump(done <-chan struct{}) (<-chan rpcMessage, <-chan error) {
 func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	client := newRPCConn(conn, in)
 	h := &holder{client: "Delve's JSON-RPC client " + conn.RemoteAddr().String()}
-	if err := r.claim(h); err != nil {
+	if err := r.claim(ctx, h); err != nil {
 		if m, readErr := client.read(); readErr == nil {
 			_ = client.write(rpcFailure(m.ID, err.Error())) // whoever cannot read it is gone
 		}

@@ -83,7 +83,7 @@ func (r *Relay) serveDAP(ctx context.Context, client *dap.Conn) {
 		return
 	}
 	h := &holder{client: clientName(first, client)}
-	if err := r.claim(h); err != nil {
+	if err := r.claim(ctx, h); err != nil {
 		_, _ = client.Send(dap.NewFailure(first, err.Error())) // whoever cannot read it is gone
 		r.Reporter.DebuggerFailed(h.client, err)
 		return
@@ -390,6 +390,7 @@ func (s *session) leave(m dap.Message) {
 			}
 		})
 	}
+	s.relay.giveUp(s.holder) // before the editor knows, which may come again
 	s.send(dap.NewResponse(m, nil))
 	s.send(dap.NewEvent("terminated", nil))
 }

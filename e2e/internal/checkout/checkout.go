@@ -157,6 +157,14 @@ func (c *Checkout) Read(name string) (string, error) {
 	return string(b), err
 }
 
+// Original returns a file's content as it was before any change.
+func (c *Checkout) Original(name string) (string, error) {
+	if content, ok := c.original[name]; ok {
+		return string(content), nil
+	}
+	return c.Read(name)
+}
+
 // A Way is how an editor saves.
 type Way int
 

@@ -53,6 +53,7 @@ type Loop struct {
 	Kind     Kind
 	Checkout *checkout.Checkout
 	Port     int
+	Debug    int    // the debugger's port
 	Project  string // its compose project
 	Process  *command.Process
 
@@ -77,7 +78,7 @@ func New(ctx context.Context, j *janitor.Janitor, kind Kind, env ...string) (*Lo
 		return nil, err
 	}
 	c.Accept()
-	l := &Loop{Kind: kind, Checkout: c, Port: ports[0], janitor: j, env: env}
+	l := &Loop{Kind: kind, Checkout: c, Port: ports[0], Debug: ports[1], janitor: j, env: env}
 	if code, out, err := l.Make(ctx, "env"); err != nil || code != 0 {
 		return nil, errors.Join(fmt.Errorf("make env: exit code %d: %s", code, out), err)
 	}
@@ -97,6 +98,17 @@ func New(ctx context.Context, j *janitor.Janitor, kind Kind, env ...string) (*Lo
 
 // Addr is where the platform answers.
 func (l *Loop) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Port)) }
+
+// DebugAddr is where an editor attaches.
+func (l *Loop) DebugAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Debug)) }
+
+// Root is the checkout's path where the loop runs.
+func (l *Loop) Root() string {
+	if l.Kind == Container {
+		return "/workspace"
+	}
+	return l.Checkout.Dir
+}
 
 // Make runs one of the Makefile's targets to its end.
 func (l *Loop) Make(ctx context.Context, target string) (int, string, error) {
