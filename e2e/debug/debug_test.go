@@ -288,8 +288,7 @@ func ignores(t *testing.T, l *loop.Loop) {
 // finished by the old process.
 func reloadWhileStopped(t *testing.T, l *loop.Loop) {
 	e := attach(t, l, editor.Reconfigures)
-	_, line := source(t, l, 0, 0)
-	line, _ = reload(t, l, e, 1, 0)
+	line, _ := reload(t, l, e, 1, 0)
 	held := []<-chan visit{ask(t, l), ask(t, l), ask(t, l)}
 	s := stopped(t, l, e, line)
 	if err := e.Send("next", map[string]int{"threadId": s.Thread}); err != nil {
