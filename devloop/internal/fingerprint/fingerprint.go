@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"os"
+	"slices"
 )
 
 // A Sum identifies a binary within one run of this program.
@@ -112,9 +113,26 @@ func machoSections(data []byte) ([]section, bool) {
 		if !ok {
 			return nil, false
 		}
+		if s.Name == "__text" {
+			contents = withoutBuildID(contents)
+		}
 		out = append(out, section{s.Name, s.Addr, s.Seg != "__DWARF" && !lineTables[s.Name], contents})
 	}
 	return out, true
+}
+
+// withoutBuildID returns the text without the build id, which the linker puts
+// there where the format has no notes.
+func withoutBuildID(text []byte) []byte {
+	begin := bytes.Index(text, []byte("\xff Go build ID: \""))
+	if begin < 0 {
+		return text
+	}
+	_, rest, ok := bytes.Cut(text[begin:], []byte("\"\n \xff"))
+	if !ok {
+		return text
+	}
+	return slices.Concat(text[:begin], rest)
 }
 
 func slice(data []byte, offset, size uint64) ([]byte, bool) {
