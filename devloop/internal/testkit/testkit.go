@@ -22,14 +22,18 @@ import (
 // since it passes only when a test fails.
 const patience = 30 * time.Second
 
-// Main runs a package's tests and fails if they leave goroutines, child
-// processes or descriptors behind. A TestMain consists of it.
-func Main(m *testing.M) {
+// Main runs a package's tests and fails if they leave goroutines or child
+// processes behind. A TestMain consists of it.
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for a TestMain that has more to do; it returns the exit code.
+func Run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "devloop-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
+	defer os.RemoveAll(dir)
 	programs.dir = dir
 	code := m.Run()
 	if code == 0 {
@@ -38,8 +42,7 @@ func Main(m *testing.M) {
 			code = 1
 		}
 	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	return code
 }
 
 func leftovers() string {
