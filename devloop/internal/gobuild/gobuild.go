@@ -37,7 +37,7 @@ func (r Request) Output() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if i < 0 {
+	if i < 0 || value == "" {
 		return "", errors.New("devloop build needs -o FILE among its arguments: the binary that 'devloop swap' runs")
 	}
 	if !filepath.IsAbs(value) {
