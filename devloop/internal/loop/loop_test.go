@@ -1,0 +1,403 @@
+package loop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"devloop/internal/server"
+	"devloop/internal/source"
+	"devloop/internal/testkit"
+)
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	if got := h.Status(); got != (Status{}) {
+		t.Errorf("Status() = %+v before the first build, want nothing", got)
+	}
+	h.build(0)
+	h.prints() // nobody has said what to run
+	if got := h.Status(); got != (Status{}) {
+		t.Errorf("Status() = %+v before the first run, want nothing", got)
+	}
+	h.Run(h.command)
+	h.prints(`serving  here  \(pid \d+\)`)
+	first := h.serves("1")
+	if got, want := h.Status(), (Status{PID: first}); got != want {
+		t.Errorf("Status() = %+v, want %+v", got, want)
+	}
+
+	h.write(version("2", ""))
+	h.build(0)
+	h.prints(reloaded + edited)
+	second := h.serves("2")
+	if got, want := h.Status(), (Status{PID: second, Reloads: 1}); second == first || got != want {
+		t.Errorf("Status() = %+v, want %+v and not pid %d", got, want, first)
+	}
+
+	h.Run(h.command) // as air does after each build
+	h.prints()
+	if got := h.serves("2"); got != second {
+		t.Errorf("pid %d serves after the same was run, want %d", got, second)
+	}
+
+	other := h.command
+	other.Args = []string{"-another"}
+	h.Run(other)
+	h.prints(reloaded)
+	if got := h.serves("2"); got == second {
+		t.Errorf("pid %d serves after another command was run, want another", got)
+	}
+}
+
+// TestUnchanged edits what makes no difference to the program.
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	pid := h.serving()
+	main, err := os.ReadFile(filepath.Join(h.Dir, "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, file, text, want string }{
+		{"the same text", versionFile, version("1", ""), `no reload: same program, pid \d+ serves on  version\.go`},
+		{"a comment", "main.go", "// A comment.\n" + string(main), `no reload: only line numbers changed, pid \d+ serves on  main\.go`},
+	}
+	for _, tt := range tests {
+		h.writeTo(tt.file, tt.text)
+		h.build(0)
+		h.prints(tt.want)
+		if got := h.serves("1"); got != pid {
+			t.Errorf("pid %d serves after an edit of %s, want %d as before", got, tt.name, pid)
+		}
+	}
+	h.build(0)
+	h.prints() // nobody edited anything
+}
+
+func TestFailedBuild(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	told := []string{`build failed in [0-9.]+s: ` + servesOn, `  version\.go:3:26: undefined: missing`, `  version\.go:3:35: undefined: absent`}
+
+	h.write(bad)
+	h.build(1)
+	h.prints(slices.Concat([]string{`build failed in [0-9.]+s: nothing serves yet; requests wait for the next good build`}, told[1:])...)
+	h.write(version("1", ""))
+	pid := h.serving()
+
+	h.write(bad)
+	h.build(1)
+	h.prints(told...)
+	const failure = "./version.go:3:26: undefined: missing\n./version.go:3:35: undefined: absent"
+	check := func(when string) {
+		t.Helper()
+		h.serves("1")
+		if got, want := h.Status(), (Status{PID: pid, Failure: failure}); got != want {
+			t.Errorf("Status() = %+v %s, want %+v", got, when, want)
+		}
+	}
+	check("after a failed build")
+	h.build(1) // air may ask twice
+	h.Run(h.command)
+	h.prints()
+	check("after air has run the last good build again")
+	h.write(bad)
+	h.build(1)
+	h.prints(told...)
+	check("after another save")
+
+	// Taken back: the program that serves is the right one again.
+	h.write(version("1", ""))
+	h.build(0)
+	h.prints(`no reload: same program, pid \d+ serves on` + edited)
+	if got, want := h.Status(), (Status{PID: pid}); h.serves("1") != pid || got != want {
+		t.Errorf("Status() = %+v, want %+v", got, want)
+	}
+}
+
+func TestFailedStart(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	pid := h.serving()
+	h.write(version("2", "panic"))
+	h.build(0) // the build is good
+	const reason = "the new build ended before it was ready (exit status 2)"
+	if got := h.printed.lines()[h.seen:]; len(got) < 2 || !strings.HasPrefix(got[0], reason+": the last good build (pid "+strconv.Itoa(pid)+") serves on") ||
+		!slices.Contains(got, "  panic: broken at start") {
+		t.Errorf("the loop printed\n%s\nwant %s, and its last words", strings.Join(got, "\n"), reason)
+	}
+	h.seen = len(h.printed.lines())
+	h.Run(h.command) // air runs what it was told to
+	h.prints()
+	h.serves("1")
+	if got, want := h.Status(), (Status{PID: pid, Failure: reason}); got != want {
+		t.Errorf("Status() = %+v, want %+v", got, want)
+	}
+}
+
+// TestBroken is about failures that are neither the compiler's nor the server's.
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	if err := os.WriteFile(filepath.Join(h.Dir, "tmp"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.build(1)
+	h.prints(`reload failed: make the output's directory: .*: nothing serves yet; requests wait for the next good build`)
+	h.Run(server.Command{Path: filepath.Join(h.Dir, "missing"), Dir: h.Dir})
+	h.prints(`reload failed: keep the binary: .*/missing: no such file or directory: nothing serves yet; requests wait for the next good build`)
+	if err := os.Remove(filepath.Join(h.Dir, "tmp")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewestWins overtakes builds before they link.
+func TestNewestWins(t *testing.T) {
+	t.Parallel()
+	testkit.NeedProc(t)
+	h := start(t)
+	first := h.serving()
+	var codes []<-chan int
+	var killed []int
+	for _, v := range []string{"2", "3"} {
+		h.write(version(v, ""))
+		gate := testkit.NewGate(t)
+		codes = append(codes, h.background(gate.Arg()))
+		tool, _ := gate.Hold()
+		if got, want := h.Status(), (Status{PID: first, Building: true}); got != want {
+			t.Errorf("Status() = %+v while version %s is built, want %+v", got, v, want)
+		}
+		below := testkit.Children(tool)
+		if len(below) != 1 {
+			t.Fatalf("the tool has the children %v, want one", below)
+		}
+		for _, pid := range killed {
+			testkit.Eventually(t, "the end of a superseded build", func() bool { return testkit.Gone(pid) })
+		}
+		killed = append(killed, tool, below[0].PID)
+	}
+	h.serves("1")
+	h.write(version("4", ""))
+	h.build(0)
+	for _, pid := range killed {
+		testkit.Eventually(t, "the end of the superseded builds", func() bool { return testkit.Gone(pid) })
+	}
+	for i, code := range codes {
+		if got := testkit.Within(t, "the end of a superseded Build", code); got != 0 {
+			t.Errorf("superseded Build %d = %d, want 0 as the newest", i, got)
+		}
+	}
+	h.prints(reloaded + edited)
+	if got, want := h.Status(), (Status{PID: h.serves("4"), Reloads: 1}); got != want {
+		t.Errorf("Status() = %+v, want %+v", got, want)
+	}
+}
+
+// TestSupersededByFailure: those who wait for a build get the newest one's code.
+func TestSupersededByFailure(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.serving()
+	h.write(version("2", ""))
+	gate := testkit.NewGate(t)
+	code := h.background(gate.Arg())
+	gate.Hold()
+	h.write(bad)
+	h.build(1)
+	if got := testkit.Within(t, "the end of the superseded Build", code); got != 1 {
+		t.Errorf("superseded Build = %d, want 1 as the newest", got)
+	}
+	h.serves("1")
+}
+
+// TestSupersededStart overtakes a build that does not become ready.
+func TestSupersededStart(t *testing.T) {
+	t.Parallel()
+	testkit.NeedProc(t)
+	h := start(t)
+	old := h.serving()
+	h.write(version("2", "never-ready"))
+	code := h.background()
+	var pid int
+	testkit.Eventually(t, "the start of version 2", func() bool {
+		for _, p := range testkit.Children(os.Getpid()) {
+			if p.Args[0] == h.command.Path && p.PID != old {
+				pid = p.PID
+			}
+		}
+		return pid != 0
+	})
+	h.write(version("3", ""))
+	h.build(0)
+	if got := testkit.Within(t, "the end of the superseded Build", code); got != 0 {
+		t.Errorf("superseded Build = %d, want 0 as the newest", got)
+	}
+	if !testkit.Gone(pid) {
+		t.Errorf("the process that was not ready, %d, lives on", pid)
+	}
+	h.prints(reloaded + edited)
+	h.serves("3")
+}
+
+// TestRunDuringBuild: air's entrypoint does not disturb a build under way.
+func TestRunDuringBuild(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	gate := testkit.NewGate(t)
+	code := h.background(gate.Arg())
+	_, open := gate.Hold()
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		h.Run(h.command)
+	}()
+	testkit.Eventually(t, "the command to be known", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.run != nil
+	})
+	open()
+	if got := testkit.Within(t, "the end of Build", code); got != 0 {
+		t.Errorf("Build() = %d, want 0", got)
+	}
+	testkit.Within(t, "the end of Run", ran)
+	h.prints(`serving  here  \(pid \d+\)`)
+	h.serves("1")
+}
+
+// TestBurst saves faster than anything can be built.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	h.serving()
+	const last = 8
+	var codes []<-chan int
+	for v := 2; v <= last; v++ {
+		text := version(strconv.Itoa(v), "")
+		if v%3 == 0 && v != last {
+			text = bad
+		}
+		h.write(text)
+		before := h.latest()
+		codes = append(codes, h.background())
+		testkit.Eventually(t, "the build to be asked for", func() bool { return h.latest() != before })
+		if v%4 == 0 {
+			h.Run(h.command)
+		}
+	}
+	for i, code := range codes {
+		if got := testkit.Within(t, "the end of a Build", code); got < 0 || got > 1 {
+			t.Errorf("Build %d = %d, want 0 or 1", i, got)
+		}
+	}
+	pid := h.serves(strconv.Itoa(last))
+	if got := h.Status(); got.PID != pid || got.Building || got.Failure != "" {
+		t.Errorf("Status() = %+v, want pid %d and no more", got, pid)
+	}
+}
+
+func (l *Loop) latest() *cycle {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cycle
+}
+
+// TestSweep edits without telling anybody.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		h.Sweep(ctx)
+	}()
+	h.serving()
+	h.write(bad)
+	testkit.Eventually(t, "the failure of an edit that nobody reported", func() bool { return h.Status().Failure != "" })
+	h.serves("1")
+	h.write(version("2", ""))
+	testkit.Eventually(t, "an edit that nobody reported", func() bool { return h.Status().Reloads == 1 })
+	testkit.Eventually(t, "the end of its reload", func() bool { return !h.Status().Building })
+	h.serves("2")
+	h.prints(`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
+	cancel()
+	testkit.Within(t, "the end of Sweep", swept)
+}
+
+// TestMissed is how Sweep decides.
+func TestMissed(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	check := func(when string, want bool) {
+		t.Helper()
+		if tree, got := h.missed(); got != want {
+			t.Errorf("missed() = %v %t %s, want %t", tree.Since(source.Tree{}), got, when, want)
+		}
+	}
+	check("before the first build", false)
+	gate := testkit.NewGate(t)
+	code := h.background(gate.Arg())
+	_, open := gate.Hold()
+	h.write(version("2", ""))
+	check("during a build", false)
+	open()
+	testkit.Within(t, "the end of Build", code)
+	check("after an edit during a build", true)
+	h.build(0)
+	check("after a build", false)
+	if err := os.WriteFile(filepath.Join(h.Dir, "tmp", "x.go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check("after a source was written beside the output", false)
+	if err := os.Remove(filepath.Join(h.Dir, "tmp", "x.go")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(h.Dir, versionFile)); err != nil {
+		t.Fatal(err)
+	}
+	check("after a source was removed", true)
+}
+
+func TestCloseDuringBuild(t *testing.T) {
+	t.Parallel()
+	testkit.NeedProc(t)
+	h := start(t)
+	pid := h.serving()
+	h.write(version("2", ""))
+	gate := testkit.NewGate(t)
+	code := h.background(gate.Arg())
+	tool, _ := gate.Hold()
+	below := testkit.Children(tool)
+	if len(below) != 1 {
+		t.Fatalf("the tool has the children %v, want one", below)
+	}
+	h.Close()
+	if got := testkit.Within(t, "the end of Build", code); got == 0 {
+		t.Error("Build() = 0 when the loop was closed, want a failure")
+	}
+	testkit.Eventually(t, "the end of the build and its child", func() bool {
+		return testkit.Gone(tool) && testkit.Gone(below[0].PID)
+	})
+	if h.serves("1") != pid {
+		t.Errorf("another process than %d serves after Close", pid)
+	}
+	h.build(1) // refused
+	h.Run(h.command)
+	h.prints()
+	if got, want := h.Status(), (Status{PID: pid}); got != want {
+		t.Errorf("Status() = %+v after Close, want %+v", got, want)
+	}
+	h.Close() // once more
+	h.close()
+	if !testkit.Gone(pid) {
+		t.Errorf("process %d lives on", pid)
+	}
+}
