@@ -48,10 +48,12 @@ func workingDirectory() (string, error) {
 
 // outcome turns a reply into what the command returns.
 func outcome(r control.Reply) error {
-	if r.Error != "" {
+	switch {
+	case r.Error != "" && r.Code == 2: // the same as without a loop
+		return &config.UsageError{Err: errors.New(r.Error)}
+	case r.Error != "":
 		return errors.New(r.Error)
-	}
-	if r.Code != 0 {
+	case r.Code != 0:
 		return exitError(r.Code)
 	}
 	return nil
