@@ -123,7 +123,7 @@ func (h *harness) request(flags ...string) gobuild.Request {
 // build is a Build that has to return a code.
 func (h *harness) build(want int) {
 	h.t.Helper()
-	if got := h.Build(h.request()); got != want {
+	if got := testkit.Within(h.t, "the end of Build", h.background()); got != want {
 		h.t.Fatalf("Build() = %d, want %d; printed were:\n%s", got, want, strings.Join(h.printed.lines(), "\n"))
 	}
 }
