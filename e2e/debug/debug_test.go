@@ -251,6 +251,9 @@ func manyEdits(t *testing.T, l *loop.Loop) {
 		began := time.Now()
 		e := attach(t, l, editor.Reconfigures)
 		attached = append(attached, time.Since(began))
+		if state, err := l.Status(within(t, step)); err != nil || !strings.Contains(state.Debugger, "a scripted editor") {
+			t.Errorf("devloop status = %+v, %v, want it to name the editor", state, err)
+		}
 		_, line := source(t, l, 0, 0)
 		hit(t, l, e, line)
 		for n := 1; n <= *edits; n++ {

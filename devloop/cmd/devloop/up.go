@@ -80,13 +80,21 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	}
 	watcher := &air.Keeper{Starter: starter, Command: cfg.Air, Dir: cfg.Dir, Env: env, Reporter: printer}
 	cfg.Listen = sockets.Addresses()
-	answers := &answerer{loop: reloads, server: supervisor, printer: printer, config: cfg}
-
-	var tasks sync.WaitGroup
-	debugging, err := debug(ctx, cfg, place.Dir, reloads, supervisor, printer)
-	if err != nil {
-		return err
+	debugger := &relay.Relay{
+		Server: supervisor, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
+		Launcher: &delve.Launcher{Starter: starter, Program: cfg.Debugger, Dir: place.Dir},
 	}
+	var tasks, debugging sync.WaitGroup
+	if cfg.Debug != "" {
+		clients, err := listener.Listen(ctx, cfg.Debug)
+		if err != nil {
+			return err
+		}
+		cfg.Debug = clients.Addr().String()
+		supervisor.BeforeStop, supervisor.Debugging = debugger.Release, debugger.Debugging
+		debugging.Go(func() { debugger.Serve(ctx, clients) })
+	}
+	answers := &answerer{loop: reloads, server: supervisor, debugger: debugger, printer: printer, config: cfg}
 	tasks.Go(func() { watcher.Run(ctx) })
 	tasks.Go(func() { reloads.Sweep(ctx) })
 	go control.Serve(ctx, commands, answers.handle)
@@ -104,25 +112,6 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	return nil
 }
 
-// debug serves debuggers until ctx is done, if that is wanted.
-func debug(ctx context.Context, cfg config.Config, dir string, reloads *loop.Loop, supervisor *server.Supervisor, printer *report.Printer) (*sync.WaitGroup, error) {
-	serving := new(sync.WaitGroup)
-	if cfg.Debug == "" {
-		return serving, nil
-	}
-	debuggers, err := listener.Listen(ctx, cfg.Debug)
-	if err != nil {
-		return nil, err
-	}
-	r := &relay.Relay{
-		Server: supervisor, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
-		Launcher: &delve.Launcher{Starter: supervisor.Starter, Program: cfg.Debugger, Dir: dir},
-	}
-	supervisor.BeforeStop, supervisor.Debugging = r.Release, r.Debugging
-	serving.Go(func() { r.Serve(ctx, debuggers) })
-	return serving, nil
-}
-
 // watcherEnv makes sure that the commands in air's configuration find this
 // very program under the name devloop.
 func watcherEnv(env []string, getenv func(string) string) ([]string, error) {
@@ -135,10 +124,11 @@ func watcherEnv(env []string, getenv func(string) string) ([]string, error) {
 
 // An answerer carries out what devloop's other commands ask for.
 type answerer struct {
-	loop    *loop.Loop
-	server  *server.Supervisor
-	printer *report.Printer
-	config  config.Config
+	loop     *loop.Loop
+	server   *server.Supervisor
+	debugger *relay.Relay
+	printer  *report.Printer
+	config   config.Config
 
 	mu   sync.Mutex
 	swap context.CancelFunc // ends the latest "devloop swap"
@@ -203,5 +193,6 @@ func (a *answerer) state() *control.State {
 	return &control.State{
 		PID: s.PID, Loop: os.Getpid(), Root: a.config.Root, Listen: a.config.Listen,
 		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
+		Debug: a.config.Debug, Debugger: a.debugger.Client(),
 	}
 }

@@ -51,7 +51,9 @@ type State struct {
 	Listen   []string `json:"listen"`  // addresses it holds
 	Reloads  int      `json:"reloads"` // swaps since it was started
 	Building bool     `json:"building"`
-	Failure  string   `json:"failure,omitempty"` // why the last build or start failed
+	Debug    string   `json:"debug,omitempty"`    // address for debuggers
+	Debugger string   `json:"debugger,omitempty"` // who is attached
+	Failure  string   `json:"failure,omitempty"`  // why the last build or start failed
 }
 
 var (

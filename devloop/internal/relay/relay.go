@@ -182,12 +182,18 @@ func (r *Relay) change() <-chan struct{} {
 	return r.changed
 }
 
-// Debugging reports whether somebody has the session.
-func (r *Relay) Debugging() bool {
+// Client names who has the session, or is empty.
+func (r *Relay) Client() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.holder != nil
+	if r.holder == nil {
+		return ""
+	}
+	return r.holder.client
 }
+
+// Debugging reports whether somebody has the session.
+func (r *Relay) Debugging() bool { return r.Client() != "" }
 
 // giveUp ends what claim began.
 func (r *Relay) giveUp(h *holder) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"e2e/internal/airtoml"
 	"e2e/internal/checkout"
 	"e2e/internal/command"
+	"e2e/internal/editor"
 	"e2e/internal/engine"
 	"e2e/internal/janitor"
 	"e2e/internal/load"
@@ -40,10 +42,18 @@ func hostGroup(ctx context.Context, j *janitor.Janitor) (*group, error) {
 	if err := add(floorName, f, err); err != nil {
 		return g, err
 	}
+	optimised, err := newHostFloor(ctx, j)
+	if optimised != nil {
+		optimised.build = withoutGcflags(optimised.build)
+	}
+	if err := add(floorName+", optimised", optimised, err); err != nil {
+		return g, err
+	}
 	ours, err := newLoopLane(ctx, j, loop.Host)
 	if err := add(loopName, ours, err); err != nil {
 		return g, err
 	}
+	g.tracks = append(g.tracks, debuggedTrack(ours))
 	a, err := newAirLane(ctx, j, ours.Checkout.Path(".tools/bin/air"))
 	return g, add("air, its defaults", a, err)
 }
@@ -64,8 +74,13 @@ func containerGroup(ctx context.Context, j *janitor.Janitor) (*group, error) {
 	if f != nil {
 		g.tracks = append(g.tracks, &track{name: floorName, lane: f, floor: true})
 	}
-	g.tracks = append(g.tracks, &track{name: loopName, lane: ours})
+	g.tracks = append(g.tracks, &track{name: loopName, lane: ours}, debuggedTrack(ours))
 	return g, err
+}
+
+// withoutGcflags takes away what makes the build debuggable.
+func withoutGcflags(build string) string {
+	return regexp.MustCompile(`-gcflags=\S*'[^']*' `).ReplaceAllString(build, "")
 }
 
 // A loopLane is the loop as developers start it.
@@ -87,6 +102,34 @@ func (l *loopLane) edit(ctx context.Context) (time.Duration, error) {
 }
 
 func (l *loopLane) close(ctx context.Context) error { return l.Close(ctx) }
+
+// A debuggedLane is the loop while an editor is attached.
+type debuggedLane struct {
+	*loopLane
+	attaching []time.Duration
+}
+
+func debuggedTrack(l *loopLane) *track {
+	return &track{name: loopName + ", debugged", lane: &debuggedLane{loopLane: l}}
+}
+
+// edit attaches, which is not counted in, and makes an edit.
+func (d *debuggedLane) edit(ctx context.Context) (time.Duration, error) {
+	e, err := editor.Connect(ctx, d.DebugAddr(), editor.Reconfigures)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := e.Attach(ctx, d.Checkout.Dir, d.Root(), "", 0); err != nil {
+		return 0, errors.Join(fmt.Errorf("attach: %w", err), e.Close())
+	}
+	d.attaching = append(d.attaching, time.Since(began))
+	took, err := d.loopLane.edit(ctx)
+	return took, errors.Join(err, e.Disconnect(ctx))
+}
+
+// close leaves the loop to the lane that it belongs to.
+func (d *debuggedLane) close(context.Context) error { return nil }
 
 // A bare lane edits a checkout that has no loop of ours.
 type bare struct {

@@ -32,8 +32,9 @@ type Editor struct {
 
 	mu       sync.Mutex
 	seq      int
-	file     string // with the breakpoint
+	file     string // with the breakpoint, or empty
 	line     int
+	attached bool
 	messages []dap.Message
 	taken    int           // messages before it were looked at
 	arrived  chan struct{} // closed and replaced with each message
@@ -74,7 +75,7 @@ func (e *Editor) read() {
 		close(e.arrived)
 		e.arrived = make(chan struct{})
 		_, initialized := m.(*dap.InitializedEvent)
-		again := initialized && e.Style == Reconfigures && e.file != ""
+		again := initialized && e.Style == Reconfigures && e.attached
 		e.mu.Unlock()
 		if again {
 			_ = e.configure() // a broken connection shows in done
@@ -177,7 +178,7 @@ func (e *Editor) Call(ctx context.Context, command string, arguments any) (dap.R
 }
 
 // Attach is what "request": "attach", "mode": "remote" does in an editor, with
-// a breakpoint in a file. Paths are the editor's; the server's begin with
+// a breakpoint in a file, if one is named. Paths are the editor's; the server's begin with
 // there, where the editor's begin with here.
 func (e *Editor) Attach(ctx context.Context, here, there, file string, line int) error {
 	_, err := e.Call(ctx, "initialize", dap.InitializeRequestArguments{
@@ -207,6 +208,9 @@ func (e *Editor) Attach(ctx context.Context, here, there, file string, line int)
 		_, ok := m.(*dap.ConfigurationDoneResponse)
 		return ok
 	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.attached = err == nil
 	return err
 }
 
@@ -222,8 +226,12 @@ func (e *Editor) configure() error {
 	e.mu.Lock()
 	file, line := e.file, e.line
 	e.mu.Unlock()
+	var err error
+	if file != "" {
+		err = e.Send("setBreakpoints", dap.SetBreakpointsArguments{Source: dap.Source{Path: file}, Breakpoints: []dap.SourceBreakpoint{{Line: line}}})
+	}
 	return errors.Join(
-		e.Send("setBreakpoints", dap.SetBreakpointsArguments{Source: dap.Source{Path: file}, Breakpoints: []dap.SourceBreakpoint{{Line: line}}}),
+		err,
 		e.Send("setExceptionBreakpoints", dap.SetExceptionBreakpointsArguments{Filters: []string{}}),
 		e.Send("configurationDone", nil),
 	)

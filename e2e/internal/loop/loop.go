@@ -211,6 +211,7 @@ type State struct {
 	Reloads  int
 	Building bool
 	Failure  string
+	Debugger string // who is attached
 }
 
 // Status asks the loop.
