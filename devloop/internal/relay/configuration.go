@@ -99,6 +99,12 @@ func (b breakpoint) id() int {
 	return id
 }
 
+func (b breakpoint) text(name string) string {
+	var text string
+	_ = json.Unmarshal(b[name], &text) // "" if there is none
+	return text
+}
+
 func (b breakpoint) set(name string, value int) { b[name] = json.RawMessage(strconv.Itoa(value)) }
 
 // breakpoints returns those of a response, in the order of the request.

@@ -72,12 +72,30 @@ func newRPCConn(conn net.Conn, in io.Reader) *rpcConn {
 	return &rpcConn{Conn: conn, decoder: json.NewDecoder(limit), limit: limit}
 }
 
+// An rpcFormatError is something that is no message.
+type rpcFormatError struct{ err error }
+
+func (e *rpcFormatError) Error() string { return "this is no JSON-RPC: " + e.err.Error() }
+func (e *rpcFormatError) Unwrap() error { return e.err }
+
+// read returns the next message. The error is io.EOF at the end, an
+// *rpcFormatError if what came is no message, or the connection's.
 func (c *rpcConn) read() (rpcMessage, error) {
 	var m rpcMessage
 	c.limit.N = maxRPC
 	err := c.decoder.Decode(&m)
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case err != nil && c.limit.N == 0:
+		err = &rpcFormatError{fmt.Errorf("a message is longer than %d bytes", maxRPC)}
+	case syntax || kind:
+		err = &rpcFormatError{err}
+	}
 	return m, err
 }
+
+var errNoMethod = &rpcFormatError{errors.New("a request has no method")}
 
 func (c *rpcConn) write(m rpcMessage) error {
 	const patience = 10 * time.Second
@@ -117,10 +135,22 @@ func (c *rpcConn) pump(done <-chan struct{}) (<-chan rpcMessage, <-chan error) {
 func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	client := newRPCConn(conn, in)
 	h := &holder{client: "Delve's JSON-RPC client " + conn.RemoteAddr().String()}
-	if err := r.claim(ctx, h); err != nil {
-		if m, readErr := client.read(); readErr == nil {
-			_ = client.write(rpcFailure(m.ID, err.Error())) // whoever cannot read it is gone
-		}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	// The server is not stopped for what is no request.
+	first, err := client.read()
+	if !stop() {
+		return
+	}
+	if err == nil && first.Method == "" {
+		err = errNoMethod
+	}
+	if err == nil {
+		err = r.claim(ctx, h)
+	} else if _, format := errors.AsType[*rpcFormatError](err); !format {
+		return // it has gone
+	}
+	if err != nil {
+		_ = client.write(rpcFailure(first.ID, err.Error())) // whoever cannot read it is gone
 		r.Reporter.DebuggerFailed(h.client, err)
 		return
 	}
@@ -129,11 +159,12 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	requests, broken := client.pump(ctx.Done())
 	s := &rpcSession{relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan rpcMessage)}
 	_ = r.Refresh(ctx) // the terminal has told why not
+	s.request(first)
 	s.run(requests)
 	select {
 	case err := <-broken:
-		if _, syntax := errors.AsType[*json.SyntaxError](err); syntax {
-			s.fault = fmt.Errorf("this is no JSON-RPC: %w", err)
+		if _, format := errors.AsType[*rpcFormatError](err); format {
+			s.fail(err)
 		}
 	default:
 	}
@@ -177,6 +208,11 @@ func (b *rpcBackend) post(method string, params []json.RawMessage) string {
 	return string(id)
 }
 
+// An rpcRefusal is an answer of dlv that tells of a failure.
+type rpcRefusal struct{ text string }
+
+func (e *rpcRefusal) Error() string { return e.text }
+
 var errDelveEnded = errors.New("dlv ended")
 
 // call sends a request and waits for the answer; others go to answer.
@@ -191,7 +227,7 @@ func (b *rpcBackend) call(ctx context.Context, method string, params any, answer
 		return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(method, "RPCServer."), err)
 	}
 	if text := m.failure(); text != "" {
-		return nil, fmt.Errorf("%s: %s", strings.TrimPrefix(method, "RPCServer."), text)
+		return nil, &rpcRefusal{strings.TrimPrefix(method, "RPCServer.") + ": " + text}
 	}
 	return m.Result, nil
 }

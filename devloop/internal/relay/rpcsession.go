@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type rpcSession struct {
 	running     *rpcMessage     // the client's command that waits for a stop
 	runningID   string          // its number at dlv
 	listing     string          // the number of the relay's latest request for a list, at dlv
-	breakpoints json.RawMessage // the latest list
+	breakpoints []breakpoint    // the client's, as last listed
+	stale       bool            // the list has to be asked for again, once the process stands still
 	attached    bool            // to some process, once at least
 	restarts    chan rpcMessage // answers to the client's requests to restart
 	failures    int
@@ -63,14 +65,21 @@ func (s *rpcSession) run(requests <-chan rpcMessage) {
 		case <-changed:
 		case <-look.C: // which is soon enough for the next attempt, too
 			if s.backend != nil && dead(s.backend.pid) {
-				s.part(s.backend.debugger.Kill)
+				s.part(s.backend.debugger.Kill, "the server has died")
 			}
 		case m := <-s.restarts:
 			s.send(m)
 		case <-s.ctx.Done():
+			s.fault = errors.New("the loop is stopping")
 			return
 		}
 	}
+}
+
+// fail ends the session for a reason that is not the client's wish.
+func (s *rpcSession) fail(err error) {
+	s.fault, s.ended = err, true
+	s.relay.Reporter.DebuggerFailed(s.holder.client, err)
 }
 
 // close ends the session, however it came to that.
@@ -78,11 +87,18 @@ func (s *rpcSession) close() {
 	if s.backend != nil {
 		s.letGo()
 	}
+	waiting, why := s.held, "the session has ended"
+	if s.running != nil {
+		waiting = append(waiting, *s.running)
+	}
 	if s.fault != nil {
-		s.relay.Reporter.DebuggerFailed(s.holder.client, s.fault)
-		for _, m := range s.held {
-			s.send(rpcFailure(m.ID, s.fault.Error()))
+		why = s.fault.Error()
+		if len(waiting) == 0 { // it is told all the same
+			waiting = []rpcMessage{{}}
 		}
+	}
+	for _, m := range waiting {
+		s.send(rpcFailure(m.ID, why))
 	}
 	if s.attached {
 		s.relay.Reporter.DebuggerDetached(s.holder.client)
@@ -111,9 +127,14 @@ func (s *rpcSession) follow() {
 // Answers of methods that the relay has a part in.
 type (
 	detachIn     struct{ Kill bool }
-	listOut      struct{ Breakpoints json.RawMessage }
-	breakpointIn struct{ Breakpoint json.RawMessage }
-	commandIn    struct {
+	listIn       struct{ All bool }
+	listOut      struct{ Breakpoints []breakpoint }
+	breakpointIn struct {
+		Breakpoint breakpoint
+		LocExpr    string `json:",omitempty"`
+		Suspended  bool   // keep it also if it has no place
+	}
+	commandIn struct {
 		Name string `json:"name"`
 	}
 	commandOut struct {
@@ -144,14 +165,20 @@ func (s *rpcSession) letGo() {
 		// It fails if the process is dead, and dlv lets go of it all the same.
 		_, _ = b.call(ctx, methodCommand, commandIn{"halt"}, ignore)
 	}
+	if s.stale {
+		if result, err := b.call(ctx, methodList, listIn{}, ignore); err == nil {
+			s.listed(result)
+		}
+	}
 	// Without it the breakpoints of a step would stay in the process.
 	_, _ = b.call(ctx, "RPCServer.CancelNext", struct{}{}, ignore)
 	_, _ = b.call(ctx, methodDetach, detachIn{false}, ignore)
-	s.part(b.debugger.End)
+	s.part(b.debugger.End, "the server has been reloaded")
 }
 
-// part ends dlv. What it has not answered is asked for again, or given up.
-func (s *rpcSession) part(end func()) {
+// part ends dlv. A command that waits for a stop is given again in the next
+// process; the rest that is not answered is given up.
+func (s *rpcSession) part(end func(), why string) {
 	b := s.backend
 	close(b.stop)
 	end()
@@ -159,7 +186,7 @@ func (s *rpcSession) part(end func()) {
 	s.relay.hold(s.holder, 0)
 	for _, m := range b.pending {
 		if s.running == nil || string(m.ID) != string(s.running.ID) {
-			s.send(rpcFailure(m.ID, "the server has been reloaded"))
+			s.send(rpcFailure(m.ID, why))
 		}
 	}
 }
@@ -171,7 +198,7 @@ func (s *rpcSession) reach(pid int) {
 	s.relay.hold(s.holder, pid)
 	if err := s.attach(pid); err != nil {
 		if s.backend != nil {
-			s.part(s.backend.debugger.End)
+			s.part(s.backend.debugger.End, err.Error())
 		}
 		s.relay.hold(s.holder, 0)
 		s.unreachable(pid, err)
@@ -208,26 +235,10 @@ func (s *rpcSession) attach(pid int) error {
 	if _, err := s.backend.call(s.ctx, "RPCServer.SetApiVersion", version{2}, s.answer); err != nil {
 		return err
 	}
-	var list []map[string]json.RawMessage
-	_ = json.Unmarshal(s.breakpoints, &list) // none yet
-	for _, b := range list {
-		var id int
-		_ = json.Unmarshal(b["id"], &id)
-		if id <= 0 { // dlv's own
-			continue
-		}
-		// By file and line, not by where they were in another build.
-		delete(b, "addr")
-		delete(b, "addrs")
-		delete(b, "addrpid")
-		raw, err := json.Marshal(b)
-		if err != nil {
+	for _, b := range s.breakpoints {
+		if err := s.set(b); err != nil {
 			return err
 		}
-		if _, err := s.backend.call(s.ctx, "RPCServer.CreateBreakpoint", breakpointIn{raw}, s.answer); errors.Is(err, errDelveEnded) {
-			return err
-		}
-		// A line that has no code any more is no reason to give up the others.
 	}
 	return nil
 }
@@ -241,16 +252,16 @@ func (s *rpcSession) unreachable(pid int, err error) {
 		s.notBefore = time.Now().Add(betweenThem)
 		return
 	}
-	s.fault, s.ended = fmt.Errorf("attach to pid %d: %w", pid, err), true
+	s.fail(fmt.Errorf("attach to pid %d: %w", pid, err))
 }
 
 // lost deals with a dlv that has gone by itself.
 func (s *rpcSession) lost() {
 	pid, said := s.backend.pid, s.backend.debugger.Said()
-	s.part(s.backend.debugger.End)
 	if said == "" {
 		said = errDelveEnded.Error()
 	}
+	s.part(s.backend.debugger.End, said)
 	s.unreachable(pid, errors.New(said))
 }
 
@@ -259,16 +270,17 @@ func (s *rpcSession) request(m rpcMessage) {
 	switch {
 	case m.Method == "RPCServer.Restart":
 		s.restart(m)
-	case s.backend == nil && m.Method == methodDetach:
+	case m.Method == methodDetach:
+		// Ending the server is not the client's to do, whatever it asks for.
+		if s.backend != nil {
+			s.letGo()
+		}
 		s.send(rpcMessage{ID: m.ID, Result: json.RawMessage("{}")})
 		s.ended = true
+	case m.Method == "":
+		s.fail(errNoMethod)
 	case s.backend == nil:
 		s.held = append(s.held, m)
-	case m.Method == methodDetach:
-		// Ending the server is not the client's to do.
-		kept, _ := json.Marshal(detachIn{false})
-		m.Params = []json.RawMessage{kept}
-		s.backend.forward(m)
 	case m.Method == methodCommand && waits(m):
 		s.command(m)
 	default:
@@ -307,12 +319,8 @@ func (s *rpcSession) restart(m rpcMessage) {
 // answer deals with one message of dlv.
 func (s *rpcSession) answer(m rpcMessage) {
 	id := string(m.ID)
-	if id == s.listing {
-		var out listOut
-		if m.failure() == "" && json.Unmarshal(m.Result, &out) == nil {
-			s.breakpoints = out.Breakpoints
-		}
-		return
+	if id == s.listing && m.failure() == "" {
+		s.listed(m.Result)
 	}
 	request, ok := s.backend.pending[id]
 	if !ok { // an answer to the relay
@@ -327,22 +335,25 @@ func (s *rpcSession) answer(m rpcMessage) {
 	}
 	m.ID = request.ID
 	s.send(m)
-	switch {
-	case request.Method == methodDetach:
-		s.ended = true
-	case m.failure() == "" && changesBreakpoints(request.Method):
-		// Dlv cannot be asked once the process runs, or is gone.
-		b, _ := json.Marshal(struct{ All bool }{false})
-		s.listing = s.backend.post(methodList, []json.RawMessage{b})
+	if m.failure() == "" && changesBreakpoints(request.Method) {
+		s.stale = true
 	}
-}
-
-func changesBreakpoints(method string) bool {
-	return strings.HasSuffix(method, "Breakpoint") && method != "RPCServer.GetBreakpoint"
+	// It is asked for at once, as dlv cannot tell once the process runs or is
+	// gone; while it runs, dlv would do nothing else than wait.
+	if s.stale && s.running == nil {
+		list, _ := json.Marshal(listIn{})
+		s.listing = s.backend.post(methodList, []json.RawMessage{list})
+	}
 }
 
 // exited reports whether a command ended with the process.
 func exited(m rpcMessage) bool {
+	// The second is what it is told of a process that is just being killed.
+	for _, text := range []string{"has exited with status", syscall.ESRCH.Error()} {
+		if strings.Contains(m.failure(), text) {
+			return true
+		}
+	}
 	var out commandOut
-	return strings.Contains(m.failure(), "has exited with status") || json.Unmarshal(m.Result, &out) == nil && out.State.Exited
+	return json.Unmarshal(m.Result, &out) == nil && out.State.Exited
 }
