@@ -89,6 +89,12 @@ type holder struct {
 
 // Serve answers connections until ctx is done and all sessions have ended.
 func (r *Relay) Serve(ctx context.Context, l net.Listener) {
+	accept(ctx, l, func(conn net.Conn) { r.serve(ctx, conn) })
+}
+
+// accept calls serve for each connection, and returns when ctx is done and all
+// calls have returned.
+func accept(ctx context.Context, l net.Listener, serve func(net.Conn)) {
 	const retry = 50 * time.Millisecond // for want of descriptors, most likely
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -107,7 +113,7 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) {
 		}
 		connections.Go(func() {
 			defer conn.Close()
-			r.serve(ctx, conn)
+			serve(conn)
 		})
 	}
 }
