@@ -31,27 +31,20 @@ type Message struct {
 	fields map[string]json.RawMessage // all that the message has, these too
 }
 
-// An envelope is what every message has.
-type envelope struct {
-	Type       string `json:"type"`
-	Seq        int    `json:"seq"`
-	Command    string `json:"command"`
-	RequestSeq int    `json:"request_seq"`
-	Success    bool   `json:"success"`
-	Event      string `json:"event"`
-}
-
 // Parse reads a message's content.
 func Parse(content []byte) (Message, error) {
-	var e envelope
 	var m Message
 	if err := json.Unmarshal(content, &m.fields); err != nil {
 		return Message{}, fmt.Errorf("the message is no JSON object: %w", err)
 	}
-	if err := json.Unmarshal(content, &e); err != nil {
-		return Message{}, fmt.Errorf("read the message: %w", err)
+	// By their exact names, which a struct's tags do not ask for.
+	err := errors.Join(
+		m.Field("type", &m.Type), m.Field("seq", &m.Seq), m.Field("command", &m.Command),
+		m.Field("request_seq", &m.RequestSeq), m.Field("success", &m.Success), m.Field("event", &m.Event),
+	)
+	if err != nil {
+		return Message{}, err
 	}
-	m.Type, m.Seq, m.Command, m.RequestSeq, m.Success, m.Event = e.Type, e.Seq, e.Command, e.RequestSeq, e.Success, e.Event
 	switch {
 	case m.Type == Request && m.Command != "", m.Type == Response, m.Type == Event && m.Event != "":
 		return m, nil

@@ -188,13 +188,23 @@ type answer struct {
 }
 
 // get asks the server; the answer comes whenever it does.
-func (h *harness) get(path string) <-chan answer {
+func (h *harness) get(path string) <-chan answer { return h.ask(http.MethodGet, path, nil) }
+
+// post sends a body, which the server answers with the same.
+func (h *harness) post(body io.Reader) <-chan answer { return h.ask(http.MethodPost, "/", body) }
+
+func (h *harness) ask(method, path string, body io.Reader) <-chan answer {
 	c := make(chan answer, 1)
 	go func() {
 		// On a connection of its own: one that is kept may be to a process that
 		// is about to end.
 		transport := &http.Transport{DisableKeepAlives: true}
-		res, err := (&http.Client{Transport: transport}).Get("http://" + h.address + path)
+		req, err := http.NewRequest(method, "http://"+h.address+path, body)
+		if err != nil {
+			c <- answer{err: err}
+			return
+		}
+		res, err := (&http.Client{Transport: transport}).Do(req)
 		if err != nil {
 			c <- answer{err: err}
 			return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/rpc"
 	"path/filepath"
@@ -24,7 +25,7 @@ func TestRPCReloads(t *testing.T) {
 	c.breakAt(h.path(), line)
 	waiting := c.command("continue")
 	greeting := h.get("/debugged")
-	c.stoppedAt(waiting, line)
+	c.stoppedAt(waiting, h.path(), line)
 	c.greeting()
 	waiting = c.command("continue")
 	h.served(greeting)
@@ -60,7 +61,7 @@ func TestRPCReloadHalted(t *testing.T) {
 	id := c.breakAt(h.path(), line).ID
 	for shift := 1; shift <= 4; shift++ {
 		greeting := h.get("/debugged")
-		c.stoppedAt(c.command("continue"), line)
+		c.stoppedAt(c.command("continue"), h.path(), line)
 		h.reload(shift)
 		h.served(greeting)
 		h.moved(shift)
@@ -70,7 +71,7 @@ func TestRPCReloadHalted(t *testing.T) {
 		id = c.breakAt(h.path(), line).ID
 	}
 	greeting := h.get("/debugged")
-	c.stoppedAt(c.command("continue"), line)
+	c.stoppedAt(c.command("continue"), h.path(), line)
 	c.greeting()
 	c.command("continue")
 	h.served(greeting)
@@ -127,17 +128,20 @@ func TestRPCStep(t *testing.T) {
 		main := filepath.Join(h.dir, "main.go")
 		c := h.delve()
 		c.attach()
-		slow := c.breakAt(main, lineOf(t, main, "time.Sleep(d)"))
+		reads := c.breakAt(main, lineOf(t, main, "io.ReadAll(r.Body)"))
 		c.breakAt(h.path(), line)
-		sleeper := h.get("/slow/3s")
-		c.stopped(c.command("continue"))
-		c.call("ClearBreakpoint", arguments{"Id": slow.ID}, &breakpointOut{})
+		body, w := io.Pipe() // the step lasts until the body ends
+		echo := h.post(body)
+		c.stoppedAt(c.command("continue"), main, reads.Line)
+		c.call("ClearBreakpoint", arguments{"Id": reads.ID}, &breakpointOut{})
 		waiting := c.command("next")
 		h.reload(0)
 		h.moved(1)
 		c.hit(waiting, line)
-		if a := testkit.Within(t, "the slow answer", sleeper); a.err != nil || !strings.HasPrefix(a.body, "version ") {
-			t.Errorf("the request in the midst of which the step was = %q, %v, want an answer", a.body, a.err)
+		fmt.Fprint(w, "the body")
+		w.Close()
+		if a := testkit.Within(t, "the echo", echo); a.err != nil || a.body != "the body" {
+			t.Errorf("the request in the midst of which the step was is answered by %q, %v, want its body", a.body, a.err)
 		}
 		c.conn.Close()
 		h.undisturbed()
@@ -151,7 +155,7 @@ func TestRPCStep(t *testing.T) {
 			c.attach()
 			c.breakAt(h.path(), line)
 			held := []<-chan answer{h.get("/debugged"), h.get("/debugged"), h.get("/debugged")}
-			c.stoppedAt(c.command("continue"), line)
+			c.stoppedAt(c.command("continue"), h.path(), line)
 			c.stopped(c.command("next"))
 			then(h, c)
 			for _, greeting := range held {
@@ -204,7 +208,7 @@ func TestRPCLeave(t *testing.T) {
 				pid := h.supervisor.Serving()
 				if stopped {
 					greeting := h.get("/debugged")
-					c.stoppedAt(waiting, line)
+					c.stoppedAt(waiting, h.path(), line)
 					way.leave(c)
 					h.served(greeting)
 				} else {
@@ -242,7 +246,7 @@ func TestRPCServerDies(t *testing.T) {
 		}},
 		{"killed while it is stopped", func(h *harness, c *delveClient, waiting *rpc.Call, line int) *rpc.Call {
 			h.get("/debugged")
-			c.stoppedAt(waiting, line)
+			c.stoppedAt(waiting, h.path(), line)
 			kill(h, h.supervisor.Serving())
 			h.moved(1)
 			c.standing()
@@ -250,7 +254,7 @@ func TestRPCServerDies(t *testing.T) {
 		}},
 		{"killed while it is stopped, and continued at once", func(h *harness, c *delveClient, waiting *rpc.Call, line int) *rpc.Call {
 			h.get("/debugged")
-			c.stoppedAt(waiting, line)
+			c.stoppedAt(waiting, h.path(), line)
 			kill(h, h.supervisor.Serving())
 			return c.command("continue")
 		}},

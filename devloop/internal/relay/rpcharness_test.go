@@ -102,11 +102,11 @@ func (c *delveClient) stopped(call *rpc.Call) delveState {
 }
 
 // stoppedAt waits for the end of a command and checks where that is.
-func (c *delveClient) stoppedAt(call *rpc.Call, line int) {
+func (c *delveClient) stoppedAt(call *rpc.Call, file string, line int) {
 	c.t.Helper()
 	s := c.stopped(call)
-	if s.CurrentThread == nil || s.CurrentThread.File != c.h.path() || s.CurrentThread.Line != line {
-		c.t.Fatalf("stopped: %+v at %+v, want line %d", s, s.CurrentThread, line)
+	if s.CurrentThread == nil || s.CurrentThread.File != file || s.CurrentThread.Line != line {
+		c.t.Fatalf("stopped: %+v at %+v, want %s:%d", s, s.CurrentThread, file, line)
 	}
 }
 
@@ -129,7 +129,7 @@ func (c *delveClient) greeting() {
 func (c *delveClient) hit(waiting *rpc.Call, line int) *rpc.Call {
 	c.t.Helper()
 	greeting := c.h.get("/debugged")
-	c.stoppedAt(waiting, line)
+	c.stoppedAt(waiting, c.h.path(), line)
 	waiting = c.command("continue")
 	c.h.served(greeting)
 	return waiting
