@@ -13,7 +13,7 @@ import (
 func TestParse(t *testing.T) {
 	usual := Config{
 		Root: "/root", Dir: "/root", Listen: []string{"127.0.0.1:8080"},
-		ReadyTimeout: 10 * time.Second, DrainTimeout: 10 * time.Second, Air: []string{"air"},
+		ReadyTimeout: 10 * time.Second, DrainTimeout: 10 * time.Second, Air: []string{"air"}, Debugger: "dlv",
 	}
 	with := func(change func(*Config)) Config {
 		c := usual
@@ -31,6 +31,8 @@ func TestParse(t *testing.T) {
 		{"-C /else/where", with(func(c *Config) { c.Dir = "/else/where" }), ""},
 		{"-listen :80", with(func(c *Config) { c.Listen = []string{":80"} }), ""},
 		{"-listen [::1]:1 -listen=localhost:http", with(func(c *Config) { c.Listen = []string{"[::1]:1", "localhost:http"} }), ""},
+		{"-debug 127.0.0.1:2345", with(func(c *Config) { c.Debug = "127.0.0.1:2345" }), ""},
+		{"-debug :2345 -dlv /opt/dlv", with(func(c *Config) { c.Debug, c.Debugger = ":2345", "/opt/dlv" }), ""},
 		{"-announce x", with(func(c *Config) { c.Announce = "x" }), ""},
 		{"-ready-timeout 2s -drain-timeout=1m", with(func(c *Config) { c.ReadyTimeout, c.DrainTimeout = 2*time.Second, time.Minute }), ""},
 		{"-- air -c x.toml", with(func(c *Config) { c.Air = []string{"air", "-c", "x.toml"} }), ""},
@@ -40,6 +42,9 @@ func TestParse(t *testing.T) {
 		{"-listen 8080", Config{}, `invalid value "8080" for flag -listen: want HOST:PORT or :PORT`},
 		{"-listen localhost", Config{}, `invalid value "localhost" for flag -listen: want HOST:PORT or :PORT`},
 		{"-listen localhost:", Config{}, `invalid value "localhost:" for flag -listen: want HOST:PORT or :PORT`},
+		{"-debug 2345", Config{}, `invalid value "2345" for flag -debug: want HOST:PORT or :PORT`},
+		{"-debug", Config{}, "flag needs an argument: -debug"},
+		{"-dlv", Config{}, "flag needs an argument: -dlv"},
 		{"-ready-timeout 5", Config{}, `invalid value "5" for flag -ready-timeout: parse error`},
 		{"-ready-timeout 0s", Config{}, "-ready-timeout and -drain-timeout must be more than 0"},
 		{"-drain-timeout -1s", Config{}, "-ready-timeout and -drain-timeout must be more than 0"},
@@ -69,7 +74,7 @@ func TestHelp(t *testing.T) {
 		if _, err := Parse([]string{arg}, "/root", &stderr); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("Parse(%s) = %v, want %v", arg, err, flag.ErrHelp)
 		}
-		for _, want := range []string{"usage: devloop up", "-C directory", "-listen address", "127.0.0.1:8080", "-ready-timeout", "-drain-timeout", "-announce"} {
+		for _, want := range []string{"usage: devloop up", "-C directory", "-listen address", "127.0.0.1:8080", "-ready-timeout", "-drain-timeout", "-announce", "-debug address", "-dlv program"} {
 			if !strings.Contains(stderr.String(), want) {
 				t.Errorf("Parse(%s) printed %q, want %q in it", arg, stderr.String(), want)
 			}

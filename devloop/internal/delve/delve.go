@@ -21,14 +21,18 @@ import (
 	"devloop/internal/relay"
 )
 
-const (
+const maxTail = 4 << 10
+
+// limits are times that tests shorten.
+type limits struct {
 	// patience is how long dlv may take to start; a process with much debug
 	// information takes seconds to attach to.
-	patience = 20 * time.Second
+	patience time.Duration
 	// grace is how long dlv may take to end once its connection is closed.
-	grace   = 2 * time.Second
-	maxTail = 4 << 10
-)
+	grace time.Duration
+}
+
+var usual = limits{patience: 20 * time.Second, grace: 2 * time.Second}
 
 // A Launcher starts debuggers.
 type Launcher struct {
@@ -36,6 +40,7 @@ type Launcher struct {
 	Program string // dlv, looked up as a shell does
 	Dir     string // private directory for sockets
 
+	limits  *limits // nil for the usual ones
 	started atomic.Int64
 }
 
@@ -44,6 +49,7 @@ type Debugger struct {
 	net.Conn
 	process *process.Process
 	output  *tail
+	grace   time.Duration
 }
 
 // DAP starts a debugger that speaks the Debug Adapter Protocol and is not
@@ -59,7 +65,7 @@ func (l *Launcher) DAP(ctx context.Context) (relay.Debugger, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := l.bound(ctx)
 	defer cancel()
 	go func() {
 		select {
@@ -86,7 +92,7 @@ func (l *Launcher) Attach(ctx context.Context, pid int) (relay.Debugger, error) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := l.bound(ctx)
 	defer cancel()
 	for {
 		var dialer net.Dialer
@@ -105,6 +111,19 @@ func (l *Launcher) Attach(ctx context.Context, pid int) (relay.Debugger, error) 
 	}
 }
 
+func (l *Launcher) limit() limits {
+	if l.limits == nil {
+		return usual
+	}
+	return *l.limits
+}
+
+// bound limits how long dlv may take to start.
+func (l *Launcher) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := l.limit().patience
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("it did not connect within %v", d))
+}
+
 func (l *Launcher) socket() string {
 	return filepath.Join(l.Dir, fmt.Sprintf("dlv-%d", l.started.Add(1)))
 }
@@ -114,7 +133,7 @@ func (l *Launcher) start(args ...string) (*Debugger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s, the debugger, was not found: install github.com/go-delve/delve/cmd/dlv where 'devloop up' runs", l.Program)
 	}
-	d := &Debugger{output: &tail{}}
+	d := &Debugger{output: &tail{}, grace: l.limit().grace}
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = d.output, d.output
 	d.process, err = l.Starter.Start(cmd, syscall.SIGKILL)
@@ -128,10 +147,10 @@ func (l *Launcher) start(args ...string) (*Debugger, error) {
 func (d *Debugger) startError(ctx context.Context) error {
 	said := d.Said()
 	switch {
-	case said != "":
-		return fmt.Errorf("dlv ended: %s", said)
 	case ctx.Err() != nil:
 		return fmt.Errorf("start dlv: %w", context.Cause(ctx))
+	case said != "":
+		return fmt.Errorf("dlv ended: %s", said)
 	default:
 		return fmt.Errorf("dlv ended: %v", d.process.State())
 	}
@@ -145,7 +164,7 @@ func (d *Debugger) Said() string { return d.output.lastLine() }
 // process stays changed then.
 func (d *Debugger) End() {
 	d.Conn.Close()
-	deadline := time.NewTimer(grace)
+	deadline := time.NewTimer(d.grace)
 	defer deadline.Stop()
 	select {
 	case <-d.process.Done():

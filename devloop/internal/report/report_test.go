@@ -87,6 +87,19 @@ func TestLines(t *testing.T) {
 			"air ended: exit status 1; starting it again in 50ms\n  x\n",
 		},
 		{"WatcherSaid", func(p *Printer) { p.WatcherSaid("failed to watch x") }, "air: failed to watch x\n"},
+		{"DebuggerAttached", func(p *Printer) { p.DebuggerAttached("VS Code", 7) }, "debugger attached: VS Code, pid 7\n"},
+		{"DebuggerMoved", func(p *Printer) { p.DebuggerMoved(8, 640*ms, false) }, "debugger moved to pid 8 in 0.64s\n"},
+		{
+			"DebuggerMoved, halted",
+			func(p *Printer) { p.DebuggerMoved(8, 640*ms, true) },
+			"debugger moved to pid 8 in 0.64s, which stands still until it is continued there\n",
+		},
+		{"DebuggerDetached", func(p *Printer) { p.DebuggerDetached("VS Code") }, "debugger detached: VS Code\n"},
+		{
+			"DebuggerFailed",
+			func(p *Printer) { p.DebuggerFailed("VS Code", errors.New("attach to pid 7: no")) },
+			"debugger: VS Code: attach to pid 7: no\n",
+		},
 		{"Notice", func(p *Printer) { p.Notice("run make rebuild") }, "run make rebuild\n"},
 	}
 	for _, tt := range tests {
