@@ -15,8 +15,6 @@ import (
 	"devloop/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 func TestRelayUsage(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"", "devloop relay needs -listen and -to"},

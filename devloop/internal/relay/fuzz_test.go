@@ -64,6 +64,9 @@ func (s *stage) Changed() <-chan struct{} {
 	return s.changed
 }
 
+// refresh has nothing to do: the latest build serves.
+func (s *stage) refresh(context.Context) error { return nil }
+
 // swap has another process serve, in turn one of two that live.
 func (s *stage) swap(context.Context) error {
 	s.mu.Lock()
@@ -287,7 +290,7 @@ func FuzzSession(f *testing.F) {
 // playSession ends only when no goroutine is left.
 func playSession(t *testing.T, way byte, script []byte) {
 	s := &stage{pid: os.Getpid(), changed: make(chan struct{})}
-	r := &relay.Relay{Server: s, Launcher: s, Reporter: &reports{}, Restart: s.swap}
+	r := &relay.Relay{Server: s, Launcher: s, Reporter: &reports{}, Refresh: s.refresh, Restart: s.swap}
 	listener := &pipeListener{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	client, served := net.Pipe()
 	listener.conn <- served
