@@ -39,8 +39,8 @@ func Parse(content []byte) (Message, error) {
 	}
 	// By their exact names, which a struct's tags do not ask for.
 	err := errors.Join(
-		m.Field("type", &m.Type), m.Field("seq", &m.Seq), m.Field("command", &m.Command),
-		m.Field("request_seq", &m.RequestSeq), m.Field("success", &m.Success), m.Field("event", &m.Event),
+		m.Field("type", &m.Type), m.Field("command", &m.Command), m.Field("event", &m.Event),
+		m.Field("seq", &m.Seq), m.Field("request_seq", &m.RequestSeq), m.Field("success", &m.Success),
 	)
 	if err != nil {
 		return Message{}, err
