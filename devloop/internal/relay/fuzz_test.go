@@ -50,7 +50,10 @@ type stage struct {
 	changed chan struct{}
 	actors  []*actor
 	wrong   []string // what the debuggers were asked for that must not be
+	failure error    // of all starts of a debugger
 }
+
+func newStage() *stage { return &stage{pid: os.Getpid(), changed: make(chan struct{})} }
 
 func (s *stage) Serving() int {
 	s.mu.Lock()
@@ -87,6 +90,9 @@ func (s *stage) die() {
 }
 
 func (s *stage) start(play func(*actor)) (relay.Debugger, error) {
+	if s.failure != nil {
+		return nil, s.failure
+	}
 	near, far := net.Pipe()
 	a := &actor{Conn: near, far: far, stage: s, done: make(chan struct{})}
 	s.mu.Lock()
@@ -283,13 +289,32 @@ func FuzzSession(f *testing.F) {
 		f.Add(rpcLines, []byte(script))
 	}
 	f.Fuzz(func(t *testing.T, way byte, script []byte) {
-		synctest.Test(t, func(t *testing.T) { playSession(t, way%waysToRead, script) })
+		synctest.Test(t, func(t *testing.T) { playSession(t, newStage(), way%waysToRead, script) })
 	})
 }
 
-// playSession ends only when no goroutine is left.
-func playSession(t *testing.T, way byte, script []byte) {
-	s := &stage{pid: os.Getpid(), changed: make(chan struct{})}
+// TestNoDelve tells a client of either protocol why there is no debugger.
+func TestNoDelve(t *testing.T) {
+	const why = "dlv was not found"
+	for way, first := range map[byte]string{
+		dapLines: `{"seq":1,"type":"request","command":"initialize"}`,
+		rpcLines: `{"id":7,"method":"RPCServer.SetApiVersion","params":[{"APIVersion":2}]}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage()
+			s.failure = errors.New(why)
+			got := playSession(t, s, way, []byte(first))
+			if !bytes.Contains(got, []byte(why)) {
+				t.Errorf("%s is answered by %q, want %q in it", first, got, why)
+			}
+		})
+	}
+}
+
+// playSession has a client follow a script, and returns all that it got. It
+// ends only when no goroutine is left.
+func playSession(t *testing.T, s *stage, way byte, script []byte) []byte {
+	t.Helper()
 	r := &relay.Relay{Server: s, Launcher: s, Reporter: &reports{}, Refresh: s.refresh, Restart: s.swap}
 	listener := &pipeListener{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	client, served := net.Pipe()
@@ -339,6 +364,7 @@ func playSession(t *testing.T, way byte, script []byte) {
 	if err := wellFormed(got.Bytes()); err != nil {
 		t.Errorf("the client got %q: %v", got.Bytes(), err)
 	}
+	return got.Bytes()
 }
 
 // wellFormed checks all that a client got.
