@@ -245,8 +245,8 @@ func (s *rpcSession) attach(pid int) error {
 
 // unreachable tries again, or ends the session.
 func (s *rpcSession) unreachable(pid int, err error) {
-	if s.relay.Server.Serving() != pid || dead(pid) {
-		return // there will be another process
+	if s.ctx.Err() != nil || s.relay.Server.Serving() != pid || dead(pid) {
+		return // nobody waits for it, or there will be another process
 	}
 	if s.failures++; s.attached && s.failures < attempts {
 		s.notBefore = time.Now().Add(betweenThem)
