@@ -56,6 +56,7 @@ const usage = `usage: devloop COMMAND
   notice  for air's rules: print a line in the loop's terminal
   status  print what serves, as JSON
   wait    wait until something serves
+  follow  print what the loop prints, in another terminal
   relay   stand between a debugger and its clients, and show what they say
 
 "devloop COMMAND -h" tells more.
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, std str
 		return exitError(2)
 	}
 	commands := map[string]func(context.Context, []string, func(string) string, streams) error{
-		"up": up, "build": build, "swap": swap, "notice": notice, "status": status, "wait": wait,
+		"up": up, "build": build, "swap": swap, "notice": notice, "status": status, "wait": wait, "follow": follow,
 		"relay": passOn,
 	}
 	switch name := args[0]; name {

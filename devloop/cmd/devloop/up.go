@@ -150,6 +150,8 @@ func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply 
 		return control.Reply{}
 	case control.Status:
 		return control.Reply{State: a.state()}
+	case control.Follow:
+		return printed(ctx, a.printer, r.Args)
 	case control.Wait:
 		for a.server.Serving() == 0 {
 			changed := a.server.Changed()

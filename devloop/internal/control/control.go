@@ -26,6 +26,7 @@ const (
 	Notice = "notice" // print a line
 	Status = "status" // say what serves
 	Wait   = "wait"   // as Status, once something serves
+	Follow = "follow" // what was printed after a place, once there is something
 )
 
 // A Request is one line sent to the loop.
@@ -41,6 +42,8 @@ type Reply struct {
 	Code  int    // exit code for the sender
 	Error string // what to print, if anything
 	State *State `json:",omitempty"`
+	Text  string `json:",omitempty"` // what was printed
+	Next  int64  `json:",omitempty"` // the place after it
 }
 
 // A State is what Status tells.

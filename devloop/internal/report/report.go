@@ -20,6 +20,7 @@ type Printer struct {
 	out  io.Writer
 	base string // directory that printed paths are relative to
 	dir  string // directory of the program's module
+	past past
 }
 
 // New returns a Printer. Paths are shown relative to base, where the reader's
@@ -32,6 +33,7 @@ func New(out io.Writer, base, dir string) *Printer {
 func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.past.add(b)
 	return p.out.Write(b)
 }
 

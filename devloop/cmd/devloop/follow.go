@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"devloop/internal/control"
+	"devloop/internal/report"
+)
+
+// follow prints what the loop prints until the loop ends.
+func follow(ctx context.Context, args []string, getenv func(string) string, std streams) error {
+	if helpWanted(args) {
+		fmt.Fprintln(std.out, "usage: devloop follow")
+		return nil
+	}
+	var place []string // at first: the last lines
+	for {
+		reply, err := ask(ctx, getenv, control.Follow, place)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, control.ErrEnded):
+			return nil
+		case err != nil && place != nil && errors.Is(err, control.ErrNoLoop):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := outcome(reply); err != nil {
+			return err
+		}
+		fmt.Fprint(std.out, reply.Text)
+		place = []string{strconv.FormatInt(reply.Next, 10)}
+	}
+}
+
+// printed answers one question of follow.
+func printed(ctx context.Context, p *report.Printer, args []string) control.Reply {
+	const lines = 10 // that were printed before
+	if len(args) == 0 {
+		text, next := p.Tail(lines)
+		return control.Reply{Text: text, Next: next}
+	}
+	place, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil {
+		return control.Reply{Code: 2, Error: fmt.Sprintf("%q is no place in the output", args[0])}
+	}
+	text, next := p.Since(ctx, place)
+	return control.Reply{Text: text, Next: next}
+}
