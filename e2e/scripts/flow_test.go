@@ -17,6 +17,18 @@ const (
 *" ps "*) ;;
 *) echo "docker $*" ;;
 esac`
+	// A dev container that runs, and one that is there and that an editor made.
+	dockerRunning = `case "$*" in
+*" ps --quiet --status running platform") echo 1234; exit ;;
+"inspect --format {{.Config.Image}} 1234") echo mine-dev; exit ;;
+"inspect --format {{.Image}} 1234" | "image inspect --format {{.Id}} mine-dev") echo sha256:1; exit ;;
+esac
+` + dockerUp
+	dockerStopped = `case "$*" in
+*" ps --all --quiet platform") echo 1234; exit ;;
+"inspect --format {{index .Config.Labels"*" 1234") echo "/r/docker-compose.yml,/r/docker-compose.dev.yml,$HOME/my data/docker-compose.devcontainer.containerFeatures-1.yml"; exit ;;
+esac
+` + dockerUp
 	dockerDown      = `echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock.' >&2; exit 1`
 	dockerForbidden = `echo 'permission denied while trying to connect to the docker API' >&2; exit 1`
 	dockerBare      = `[ "$1" = version ] && exit; echo "docker: unknown command" >&2; exit 1`
@@ -29,8 +41,10 @@ func TestDev(t *testing.T) {
 		groupLine   = "dev: no permission to use Docker: add yourself to its group ('sudo usermod -aG docker $USER', then log in again)\n"
 		composeLine = "dev: this Docker has no compose: install its plugin, docker-compose-plugin\n"
 		nothingLine = "dev-host: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n"
-		upLines     = composeUp + "build platform\n" + composeUp +
-			"up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
+		up          = "up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
+		upLines     = composeUp + "build platform\n" + composeUp + up
+		followLines = composeUp + "build platform\nthe loop runs already; Ctrl-C only ends this view of it, 'make down' stops it\n" +
+			"docker compose -f docker-compose.yml -f docker-compose.dev.yml logs --follow --no-log-prefix --tail 10 platform\n"
 	)
 	for _, test := range []struct {
 		name    string
@@ -52,8 +66,43 @@ func TestDev(t *testing.T) {
 			want: "dev: port 8080 is taken: stop the program that listens there, or change PLATFORM_PORT in .env\n", code: 1,
 		},
 		{
-			name: "port taken by itself", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1),
+			name: "port taken by production", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1),
 			prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") }, want: upLines,
+		},
+		{
+			name: "running already", docker: dockerRunning, want: followLines,
+			prepare: func(r *repo) {
+				r.write(".env", "PLATFORM_PORT=8080\nCOMPOSE_PROJECT_NAME=mine\n")
+				r.busy("8080")
+			},
+		},
+		{
+			name: "running already, with another image", docker: strings.Replace(dockerRunning, `| "image`, `) echo sha256:0; exit ;; "image`, 1),
+			prepare: func(r *repo) { r.write(".env", "COMPOSE_PROJECT_NAME=mine\n") },
+			want: strings.Replace(followLines, "platform\n",
+				"platform\nthe image has changed since this container was made: 'make down', then 'make dev', takes the new one\n", 1),
+		},
+		{
+			name: "stopped, made by an editor", docker: dockerStopped,
+			prepare: func(r *repo) {
+				r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+				r.write("my data/docker-compose.devcontainer.containerFeatures-1.yml", "")
+			},
+			want: composeUp + "build platform\n" +
+				strings.Replace(composeUp, " --progress", " -f REPO/my data/docker-compose.devcontainer.containerFeatures-1.yml --progress", 1) + up,
+		},
+		{
+			name: "stopped, made by an editor that is gone", docker: dockerStopped,
+			prepare: func(r *repo) { r.write(".env", "COMPOSE_PROJECT_NAME=mine\n") }, want: upLines,
+		},
+		{
+			name: "image of before", docker: strings.Replace(dockerUp, "*) echo \"", `*" build platform") echo 'no such host'; exit 17 ;;`+"\n*) echo \"", 1),
+			want: "no such host\nthe dev image could not be built: going on with the one that is here\n" + composeUp + up,
+		},
+		{
+			name: "no image", code: 1,
+			docker: strings.NewReplacer(`"image inspect "*)`, `"image inspect "*) exit 1`, "*) echo \"", `*" build platform") echo 'no such host'; exit 17 ;;`+"\n*) echo \"").Replace(dockerUp),
+			want:   "building the dev image; this takes some minutes, once\nno such host\n",
 		},
 		{
 			name: "database of another .env", docker: strings.Replace(dockerUp, "exit 1", "", 1), code: 1,
@@ -65,7 +114,7 @@ func TestDev(t *testing.T) {
 		},
 		{
 			name: "dev container", vars: []string{"DEV_CONTAINER=1"}, prepare: func(r *repo) { r.command("devloop", `echo "devloop $*"`) },
-			want: "the loop runs in this container already:\ndevloop status\n",
+			want: "the loop runs in this container already; Ctrl-C only ends this view of it\ndevloop follow\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -89,6 +138,49 @@ func TestDevKeepsNoEnvThatCannotBeUsed(t *testing.T) {
 		if second, code := r.run("dev"); second != first || code != 1 {
 			t.Errorf("at the second run: exit %d\n%s\nwant the same as at the first\n%s", code, second, first)
 		}
+	})
+}
+
+func TestInitialize(t *testing.T) {
+	const create = composeUp + "create --no-build platform\n"
+	for _, test := range []struct {
+		name, docker string
+		env          string
+		want         string
+		code         int
+	}{
+		{name: "nothing there", docker: dockerUp, want: composeUp + "build platform\n"},
+		{name: "running", docker: dockerRunning, want: composeUp + "build platform\n"},
+		{
+			name: "running, with another image", docker: strings.Replace(dockerRunning, `| "image`, `) echo sha256:0; exit ;; "image`, 1),
+			want: composeUp + "build platform\nthe image has changed since this container was made: \"Rebuild Container\" takes the new one\n",
+		},
+		{name: "stopped", docker: dockerStopped, want: composeUp + "build platform\n" + create},
+		{name: "production", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1), want: composeUp + "build platform\n" + create},
+		{name: "engine down", docker: dockerDown, want: "initialize: no Docker engine answers: start it, or use 'make dev-host'\n", code: 1},
+		{name: "junk in .env", docker: dockerUp, env: "junk\n", want: "env: REPO/.env:1: is not NAME=value: correct it, or remove the line\n", code: 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", test.docker)
+				r.write(".env", test.env+"COMPOSE_PROJECT_NAME=mine\n")
+				r.want("initialize", test.want, test.code)
+			})
+		})
+	}
+}
+
+// TestWarm: what cannot be had stops nothing.
+func TestWarm(t *testing.T) {
+	const each = `case "$PWD $*" in *"/e2e mod"*) echo 'no network' >&2; exit 1 ;; esac; echo "$(basename "$PWD"): go $*"`
+	eachShell(t, func(t *testing.T, r *repo) {
+		for _, module := range []string{"workspace-server", "devloop", "e2e/dockerlint"} {
+			r.mkdir(filepath.Join(r.dir, module))
+		}
+		r.command("go", each)
+		r.want("warm", "workspace-server: go mod download\ndevloop: go mod download\n"+
+			"no network\ne2e: not all of its modules are here\ndockerlint: go mod download\n"+
+			"workspace-server: go build ./...\ndevloop: go build ./...\n", 0)
 	})
 }
 
@@ -140,7 +232,7 @@ func TestRebuild(t *testing.T) {
 		r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
 		r.command("ss", "")
 		out, code := r.run("rebuild")
-		want := "removing the database of this checkout\n" + composeUp + "down --remove-orphans\n"
+		want := composeUp + "build platform\nremoving the database of this checkout\n" + composeUp + "down --remove-orphans\n"
 		if !strings.HasPrefix(out, want) || code != 0 || !strings.Contains(out, composeUp+"up ") {
 			t.Errorf("exit %d\n%s\nwant, and then the loop\n%s", code, out, want)
 		}
