@@ -82,9 +82,9 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 		return err
 	}
 	began := time.Now()
-	r := &testrun.Run{Out: out}
+	r := &testrun.Run{Out: out, Root: root}
 	env := os.Environ()
-	flags := []string{"-json"}
+	flags := []string{"-json", "-fullpath"}
 	if race, err := raceDetector(ctx, root); err != nil {
 		return err
 	} else if race {
@@ -122,6 +122,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 			// cache does not look, and several at once would measure each other.
 			moduleFlags = append(moduleFlags, "-count=1", "-p=1", "-timeout=20m")
 		}
+		r.Module = module
 		if err := test(ctx, filepath.Join(root, module), moduleEnv, moduleFlags, r); err != nil {
 			return err
 		}

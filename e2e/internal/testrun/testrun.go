@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -14,6 +16,9 @@ import (
 // A Run sums up any number of "go test" commands.
 type Run struct {
 	Out io.Writer
+
+	Root   string // what printed paths are relative to
+	Module string // of the command that is read, relative to Root
 
 	Passed, Failed int
 	Skipped        []Skip
@@ -83,7 +88,7 @@ func (r *Run) take(e event, builds map[string]*strings.Builder) {
 		if builds[e.ImportPath] == nil {
 			builds[e.ImportPath] = &strings.Builder{}
 		}
-		builds[e.ImportPath].WriteString(e.Output)
+		builds[e.ImportPath].WriteString(r.clickable(e.Output, r.Module))
 		return
 	}
 	if e.Package == "" {
@@ -96,9 +101,9 @@ func (r *Run) take(e event, builds map[string]*strings.Builder) {
 	}
 	switch {
 	case e.Action == "output" && e.Test == "":
-		p.output.WriteString(e.Output)
+		p.output.WriteString(r.clickable(e.Output, ""))
 	case e.Action == "output":
-		p.test(e.Test).output.WriteString(e.Output)
+		p.test(e.Test).output.WriteString(r.clickable(e.Output, ""))
 	case e.Action != "pass" && e.Action != "fail" && e.Action != "skip":
 	case e.Test != "":
 		p.ran = true
@@ -110,6 +115,32 @@ func (r *Run) take(e event, builds map[string]*strings.Builder) {
 		r.endPackage(p, e)
 		delete(r.packages, e.Package)
 	}
+}
+
+// position matches the start of a line about a place in the sources.
+var position = regexp.MustCompile(`^(\s*(?:vet: )?)([^\s:][^:]*\.go)(:\d+:)`)
+
+// clickable rewrites a line's path so that a terminal opened at Root, where make
+// runs, can follow it. The compiler's paths are relative to a module, and those
+// of tests absolute, with -fullpath; what else a test prints has no module.
+func (r *Run) clickable(line, module string) string {
+	m := position.FindStringSubmatch(line)
+	if m == nil {
+		return line
+	}
+	path := m[2]
+	switch {
+	case filepath.IsAbs(path):
+	case module == "":
+		return line
+	default:
+		path = filepath.Join(r.Root, module, path)
+	}
+	rel, err := filepath.Rel(r.Root, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return line
+	}
+	return m[1] + rel + line[len(m[1])+len(m[2]):]
 }
 
 func (p *pkg) test(name string) *test {

@@ -109,3 +109,29 @@ func TestReadCut(t *testing.T) {
 		t.Errorf("Read(a cut stream): failed = %d, %v, want 1\n%s", r.Failed, err, said.String())
 	}
 }
+
+func TestClickable(t *testing.T) {
+	r := &Run{Root: "/my repo"}
+	tests := []struct{ module, line, want string }{
+		{"a mod", "x/y.go:1:2: undefined: z\n", "a mod/x/y.go:1:2: undefined: z\n"},
+		{"a mod", "./y_test.go:1:2: undefined: z\n", "a mod/y_test.go:1:2: undefined: z\n"},
+		{"a mod", "vet: x/y.go:1:2: undefined: z\n", "vet: a mod/x/y.go:1:2: undefined: z\n"},
+		{"a mod", "my x.go:1: y\n", "a mod/my x.go:1: y\n"},
+		{"", "    /my repo/a mod/x/y_test.go:7: got 1, want 2\n", "    a mod/x/y_test.go:7: got 1, want 2\n"},
+		{"", "    /my repo/y_test.go:7: see /my repo/z.go:1: it\n", "    y_test.go:7: see /my repo/z.go:1: it\n"},
+
+		// Elsewhere, or no place.
+		{"a mod", "/usr/local/go/src/testing/testing.go:1: x\n", "/usr/local/go/src/testing/testing.go:1: x\n"},
+		{"a mod", "../../y.go:1:2: x\n", "../../y.go:1:2: x\n"},
+		{"a mod", "# a/b\n", "# a/b\n"},
+		{"", "\t/my repo/a mod/x.go:1 +0x2\n", "\t/my repo/a mod/x.go:1 +0x2\n"},
+		{"", "        x/y.go:1:2: undefined: z\n", "        x/y.go:1:2: undefined: z\n"},
+		{"", "ok  \ta/b\t0.1s\n", "ok  \ta/b\t0.1s\n"},
+		{"", "\n", "\n"},
+	}
+	for _, tt := range tests {
+		if got := r.clickable(tt.line, tt.module); got != tt.want {
+			t.Errorf("clickable(%q, %q) = %q, want %q", tt.line, tt.module, got, tt.want)
+		}
+	}
+}
