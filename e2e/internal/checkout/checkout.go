@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"e2e/internal/janitor"
@@ -29,7 +28,7 @@ type Checkout struct {
 	Run string // what its processes are known by, see package command
 
 	janitor  *janitor.Janitor
-	owner    int // of its files, or -1 for whoever runs this
+	uid, gid int // whose files they are, or -1 for whoever runs this
 	original map[string][]byte
 }
 
@@ -63,9 +62,9 @@ func New(ctx context.Context, j *janitor.Janitor) (*Checkout, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	c := &Checkout{Dir: dir, Run: filepath.Base(dir) + "-" + rand.Text()[:8], janitor: j, owner: -1, original: map[string][]byte{}}
+	c := &Checkout{Dir: dir, Run: filepath.Base(dir) + "-" + rand.Text()[:8], janitor: j, uid: -1, gid: -1, original: map[string][]byte{}}
 	if os.Getuid() == 0 {
-		c.owner = containerUser
+		c.uid, c.gid = containerUser, containerUser
 	}
 	err = errors.Join(j.Add(janitor.Directory(dir)), j.Add(janitor.Processes(c.Run)))
 	if err != nil {
@@ -134,10 +133,46 @@ func (c *Checkout) mkdir(name string) error {
 }
 
 func (c *Checkout) chown(name string) error {
-	if c.owner < 0 {
+	if c.uid < 0 {
 		return nil
 	}
-	return os.Lchown(c.Path(name), c.owner, c.owner)
+	return os.Lchown(c.Path(name), c.uid, c.gid)
+}
+
+// Give makes another user the owner of all files, which only root can do.
+func (c *Checkout) Give(uid, gid int) error {
+	c.uid, c.gid = uid, gid
+	return c.chownAll()
+}
+
+func (c *Checkout) chownAll() error {
+	return filepath.WalkDir(c.Dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(c.Dir, path)
+		if err != nil {
+			return err
+		}
+		return c.chown(rel)
+	})
+}
+
+// Commit makes the checkout a repository of its own with all files committed.
+func (c *Checkout) Commit(ctx context.Context) error {
+	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "all"}} {
+		git := []string{"-C", c.Dir, "-c", "safe.directory=*", "-c", "user.name=e2e", "-c", "user.email=e2e@example.org", "-c", "gc.auto=0"}
+		if out, err := exec.CommandContext(ctx, "git", append(git, args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %w: %s", args[0], err, out)
+		}
+	}
+	return c.chownAll()
+}
+
+// Status returns what git finds changed, new files included.
+func (c *Checkout) Status(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", "--no-optional-locks", "-C", c.Dir, "-c", "safe.directory=*", "status", "--porcelain").CombinedOutput()
+	return string(out), err
 }
 
 // Close ends the checkout's processes and removes it.
@@ -176,7 +211,7 @@ const (
 
 // Write saves a file, making its directories.
 func (c *Checkout) Write(name, content string, way Way) error {
-	if err := c.remember(name); err != nil {
+	if err := c.Remember(name); err != nil {
 		return err
 	}
 	if err := c.mkdir(filepath.Dir(name)); err != nil {
@@ -213,7 +248,7 @@ func (c *Checkout) Replace(name, old, new string, way Way) error {
 
 // Remove deletes a file.
 func (c *Checkout) Remove(name string) error {
-	if err := c.remember(name); err != nil {
+	if err := c.Remember(name); err != nil {
 		return err
 	}
 	return os.Remove(c.Path(name))
@@ -222,8 +257,9 @@ func (c *Checkout) Remove(name string) error {
 // Accept makes the present state the one that Restore goes back to.
 func (c *Checkout) Accept() { clear(c.original) }
 
-// remember keeps what a file was before its first change.
-func (c *Checkout) remember(name string) error {
+// Remember keeps what a file was before its first change, for Restore; the
+// checkout's own changes do so.
+func (c *Checkout) Remember(name string) error {
 	if _, ok := c.original[name]; ok {
 		return nil
 	}
@@ -291,9 +327,9 @@ func Ports(n int) ([]int, error) {
 // Foreign lists the files that do not belong to the checkout's owner, but those
 // below the directories to skip.
 func (c *Checkout) Foreign(skip ...string) ([]string, error) {
-	want := os.Getuid()
-	if c.owner >= 0 {
-		want = c.owner
+	uid, gid := os.Getuid(), -1 // whose group a new file gets differs between systems
+	if c.uid >= 0 {
+		uid, gid = c.uid, c.gid
 	}
 	var foreign []string
 	err := filepath.WalkDir(c.Dir, func(path string, d fs.DirEntry, err error) error {
@@ -308,8 +344,8 @@ func (c *Checkout) Foreign(skip ...string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		if uid := owner(info); uid != want {
-			foreign = append(foreign, rel+" of user "+strconv.Itoa(uid))
+		if u, g := owner(info); u != uid || gid >= 0 && g != gid {
+			foreign = append(foreign, fmt.Sprintf("%s of user %d and group %d", rel, u, g))
 		}
 		return nil
 	})

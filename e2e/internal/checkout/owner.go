@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-func owner(info fs.FileInfo) int {
+func owner(info fs.FileInfo) (uid, gid int) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(st.Uid)
+		return int(st.Uid), int(st.Gid)
 	}
-	return -1
+	return -1, -1
 }

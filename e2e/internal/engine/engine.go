@@ -75,7 +75,9 @@ var kinds = []struct {
 	{"container", []string{"ps", "-aq", "--filter"}, []string{"rm", "-fv"}},
 	{"network", []string{"network", "ls", "-q", "--filter"}, []string{"network", "rm"}},
 	{"volume", []string{"volume", "ls", "-q", "--filter"}, []string{"volume", "rm", "-f"}},
-	{"image", []string{"images", "--format", "{{.Repository}}:{{.Tag}}", "--filter"}, []string{"rmi", "-f"}},
+	// By tag, since projects with the same image share its id; a later build
+	// takes the tag away.
+	{"image", []string{"images", "--format", `{{if eq .Repository "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}`, "--filter"}, []string{"rmi", "-f"}},
 }
 
 // Of lists what a compose project has of the given kinds, or of all.
