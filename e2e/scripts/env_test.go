@@ -167,6 +167,23 @@ func TestEnvRefuses(t *testing.T) {
 	})
 }
 
+func TestEnvOnWindows(t *testing.T) {
+	for _, system := range []string{"MINGW64_NT-10.0-22631", "MSYS_NT-10.0", "CYGWIN_NT-10.0"} {
+		t.Run(system, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				if err := os.Remove(filepath.Join(r.bin, "uname")); err != nil {
+					t.Fatal(err)
+				}
+				r.command("uname", "echo "+system)
+				r.want("env", "env: Windows needs WSL2: clone and open this repository inside of it\n", 1)
+				if _, err := os.Stat(filepath.Join(r.dir, ".env")); err == nil {
+					t.Error("made a file with what Windows takes for a user's id")
+				}
+			})
+		})
+	}
+}
+
 func TestEnvTakesFreePorts(t *testing.T) {
 	eachShell(t, func(t *testing.T, r *repo) {
 		r.busy("8080", "8081", "2345")

@@ -170,6 +170,17 @@ func TestInitialize(t *testing.T) {
 	}
 }
 
+// TestTest: in the dev container the tests have its database, and a C compiler.
+func TestTest(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.mkdir(filepath.Join(r.dir, "e2e"))
+		r.command("go", `echo "go $* [$CGO_ENABLED] [$TEST_DATABASE_URL]"`)
+		r.want("test", "go run ./cmd/alltests [] []\n", 0, "DATABASE_URL=postgres://elsewhere")
+		r.want("test", "go run ./cmd/alltests [1] [postgres://here]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here")
+		r.want("test", "go run ./cmd/alltests [1] [postgres://mine]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here", "TEST_DATABASE_URL=postgres://mine")
+	})
+}
+
 // TestWarm: what cannot be had stops nothing.
 func TestWarm(t *testing.T) {
 	const each = `case "$PWD $*" in *"/e2e mod"*) echo 'no network' >&2; exit 1 ;; esac; echo "$(basename "$PWD"): go $*"`
