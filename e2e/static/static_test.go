@@ -156,6 +156,31 @@ func TestREADME(t *testing.T) {
 	}
 }
 
+// TestMessages: what the README tells to do something about is what is printed.
+func TestMessages(t *testing.T) {
+	var printed strings.Builder
+	for _, name := range slices.Concat(files(t, "*.go"), []string{"scripts/common", "scripts/dev", "scripts/initialize"}) {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		printed.WriteString(regexp.MustCompile(`\$\([^)]*\)|\$\w+`).ReplaceAllString(read(t, name), "0"))
+	}
+	rows := matches("(?m)^\\| `([^`]+)` \\| ", read(t, "README.md"))
+	found := 0
+	for _, row := range rows {
+		if strings.HasPrefix(row, "make ") {
+			continue
+		}
+		found++
+		if !strings.Contains(printed.String(), regexp.MustCompile(`\d+`).ReplaceAllString(row, "0")) {
+			t.Errorf("README.md tells what helps with %q, which nothing here prints", row)
+		}
+	}
+	if found < 3 {
+		t.Errorf("README.md has the messages %q, want more to be found", rows)
+	}
+}
+
 // TestEnvStaysHere: the file with the password leaves the checkout by no way.
 func TestEnvStaysHere(t *testing.T) {
 	if !strings.Contains("\n"+read(t, ".gitignore"), "\n.env\n") {

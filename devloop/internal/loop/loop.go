@@ -35,6 +35,7 @@ type Loop struct {
 	finished source.Tree // sources of the latest build that was not superseded
 	failure  string      // what the latest build or start said, if it failed
 	reloads  int
+	asked    int // builds that air asked for
 	closed   bool
 }
 
@@ -61,6 +62,7 @@ const (
 func (l *Loop) Build(r gobuild.Request) int {
 	l.mu.Lock()
 	l.build = &r
+	l.asked++
 	l.start(edit)
 	l.mu.Unlock()
 	return l.wait().code
@@ -356,16 +358,13 @@ func (l *Loop) Close() {
 
 // Sweep looks at the sources every now and then and reloads when something
 // changed that air did not report: a file written at the same moment as its
-// directory, or any edit where the file system sends no events. It returns
-// when ctx is done.
+// directory, or any edit where the file system sends no events. There it looks
+// more often, and says so. It returns when ctx is done.
 func (l *Loop) Sweep(ctx context.Context) {
-	const (
-		interval = time.Second
-		share    = 50                     // at most one part in share of the time goes into looking
-		patience = 300 * time.Millisecond // how long air gets to react by itself
-	)
-	var seen source.Tree // what differed when it was looked at last
-	wait := interval
+	const patience = 300 * time.Millisecond // how long air gets to react by itself
+	var seen source.Tree                    // what differed when it was looked at last
+	at := relaxed
+	wait := at.interval
 	for {
 		select {
 		case <-time.After(wait):
@@ -374,19 +373,43 @@ func (l *Loop) Sweep(ctx context.Context) {
 		}
 		began := time.Now()
 		tree, missed := l.missed()
-		wait = max(interval, share*time.Since(began))
+		events := l.events()
+		if events {
+			at = relaxed
+		}
+		wait = max(at.interval, at.share*time.Since(began))
 		switch {
 		case !missed:
 			seen = nil
-		case seen == nil || len(tree.Since(seen)) > 0:
+		case at == relaxed && (seen == nil || len(tree.Since(seen)) > 0):
 			seen, wait = tree, patience
 		default:
 			seen = nil
+			if at == relaxed && !events {
+				at = busy
+				l.Printer.Notice("no event told of this edit, as some mounts send none: looking at the sources all the time now")
+			}
 			l.mu.Lock()
 			l.start(edit)
 			l.mu.Unlock()
 		}
 	}
+}
+
+// A pace is how often the sources are looked at, and which part of the time, at
+// most one in share, goes into it.
+type pace struct{ interval, share time.Duration }
+
+var (
+	relaxed = pace{time.Second, 50}
+	busy    = pace{250 * time.Millisecond, 10}
+)
+
+// events reports whether air ever told of an edit.
+func (l *Loop) events() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked > 1 // the first build is asked for at the start
 }
 
 // missed reports whether the sources differ from those that the latest build

@@ -176,9 +176,17 @@ func TestSweep(t *testing.T) {
 	testkit.Eventually(t, "an edit that nobody reported", func() bool { return h.Status().Reloads == 1 })
 	testkit.Eventually(t, "the end of its reload", func() bool { return !h.Status().Building })
 	h.serves("2")
-	h.prints(`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
+	h.prints(`no event told of this edit, .*`, // once
+		`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
+	if h.events() {
+		t.Error("events() = true, and nobody reported an edit")
+	}
 	cancel()
 	testkit.Within(t, "the end of Sweep", swept)
+	h.build(0)
+	if !h.events() {
+		t.Error("events() = false after a build that was asked for, want true")
+	}
 }
 
 // TestMissed is how Sweep decides.

@@ -1,0 +1,112 @@
+package doors
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"e2e/internal/checkout"
+	"e2e/internal/command"
+	"e2e/internal/engine"
+	"e2e/internal/janitor"
+	"e2e/internal/loop"
+	"e2e/internal/postgres"
+	"e2e/internal/stats"
+	"e2e/internal/terminal"
+)
+
+// eventless mounts the checkout as the lower layer of an overlay: a change below
+// is seen through it, and no event tells of it (kernel.org, overlayfs: "Changes
+// to underlying filesystems").
+const eventless = `services:
+  platform:
+    volumes:
+      - eventless:/workspace
+volumes:
+  eventless:
+    driver: local
+    driver_opts:
+      type: overlay
+      device: overlay
+      o: lowerdir=%s:%s
+`
+
+// TestNoEvents: where a mount sends no file events the loop looks by itself, and
+// says so once.
+func TestNoEvents(t *testing.T) {
+	engine.Need(t)
+	ctx := within(t, 8*time.Minute)
+	l, err := loop.New(ctx, cleaner, loop.Container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	override := filepath.Join(t.TempDir(), "eventless.yml")
+	if err := os.WriteFile(override, fmt.Appendf(nil, eventless, l.Checkout.Dir, empty), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.Background()); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	if err := supported(ctx, l.Checkout.Dir, empty, l.Project+"-overlay"); err != nil {
+		t.Skipf("needs volumes of overlays: %v", err)
+	}
+	options := command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run}
+	compose := []string{"docker", "compose", "-f", "docker-compose.yml", "-f", "docker-compose.dev.yml", "-f", override, "--progress", "quiet"}
+	if code, out, err := command.Run(ctx, options, append(compose, "build", "platform")...); err != nil || code != 0 {
+		t.Fatalf("build: exit code %d, %v: %s", code, err, out)
+	}
+	if l.Process, err = command.Start(options, append(compose, "up", "--no-build", "--no-log-prefix", "--attach", "platform")...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Process.Out.Wait(ctx, 0, loop.Serving); err != nil {
+		t.Fatal(err)
+	}
+	notice := regexp.MustCompile(`^no event told of this edit, .* looking at the sources all the time now$`)
+	var took []time.Duration
+	for range 4 {
+		// Through an overlay only what is saved in place can be seen.
+		n := l.NextEdit()
+		text, err := loop.HealthSource(l.Checkout, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, began := l.Process.Out.End(), time.Now()
+		if err := l.Checkout.Write(loop.Health, text, checkout.InPlace); err != nil {
+			t.Fatal(err)
+		}
+		e, err := l.Await(ctx, n, began, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, e.Took)
+	}
+	t.Logf("report: without events, edit to serving: %v", stats.Of(took))
+	if n := l.Process.Out.Count(0, notice); n != 1 {
+		t.Errorf("%d lines tell that no events come, want 1:\n%s", n, terminal.Format(l.Process.Out.Since(0)))
+	}
+}
+
+// supported reports why the engine cannot mount such a volume.
+func supported(ctx context.Context, lower, empty, volume string) error {
+	if err := cleaner.Add(janitor.Volume(volume)); err != nil {
+		return err
+	}
+	_, err := engine.Docker(ctx, "volume", "create", "--driver", "local", "--opt", "type=overlay", "--opt", "device=overlay", "--opt", "o=lowerdir="+lower+":"+empty, volume)
+	if err == nil {
+		_, err = engine.Docker(ctx, "run", "--rm", "--volume", volume+":/probe:ro", "--entrypoint", "test", postgres.Image, "-e", "/probe/Makefile")
+	}
+	if gone := cleaner.Remove(context.Background(), janitor.Volume(volume)); err == nil {
+		err = gone
+	}
+	return err
+}
