@@ -6,13 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"e2e/internal/checkout"
 	"e2e/internal/command"
 	"e2e/internal/engine"
-	"e2e/internal/janitor"
 	"e2e/internal/loop"
 	"e2e/internal/postgres"
 	"e2e/internal/stats"
@@ -57,7 +57,7 @@ func TestNoEvents(t *testing.T) {
 			t.Errorf("clean up: %v", err)
 		}
 	})
-	if err := supported(ctx, l.Checkout.Dir, empty, l.Project+"-overlay"); err != nil {
+	if err := supported(ctx, l.Checkout.Dir, empty, l.Project); err != nil {
 		t.Skipf("needs volumes of overlays: %v", err)
 	}
 	options := command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run}
@@ -97,16 +97,12 @@ func TestNoEvents(t *testing.T) {
 }
 
 // supported reports why the engine cannot mount such a volume.
-func supported(ctx context.Context, lower, empty, volume string) error {
-	if err := cleaner.Add(janitor.Volume(volume)); err != nil {
+func supported(ctx context.Context, lower, empty, project string) error {
+	out, err := engine.Docker(ctx, "volume", "create", "--label", "com.docker.compose.project="+project,
+		"--driver", "local", "--opt", "type=overlay", "--opt", "device=overlay", "--opt", "o=lowerdir="+lower+":"+empty)
+	if err != nil {
 		return err
 	}
-	_, err := engine.Docker(ctx, "volume", "create", "--driver", "local", "--opt", "type=overlay", "--opt", "device=overlay", "--opt", "o=lowerdir="+lower+":"+empty, volume)
-	if err == nil {
-		_, err = engine.Docker(ctx, "run", "--rm", "--volume", volume+":/probe:ro", "--entrypoint", "test", postgres.Image, "-e", "/probe/Makefile")
-	}
-	if gone := cleaner.Remove(context.Background(), janitor.Volume(volume)); err == nil {
-		err = gone
-	}
+	_, err = engine.Docker(ctx, "run", "--rm", "--volume", strings.TrimSpace(out)+":/probe:ro", "--entrypoint", "test", postgres.Image, "-e", "/probe/Makefile")
 	return err
 }

@@ -95,6 +95,11 @@ func TestLaunch(t *testing.T) {
 			t.Errorf("%s: request %q", name, c.Request)
 		}
 	}
+	for _, port := range composeService(t).Ports {
+		if strings.Contains(port, "DEBUG_PORT") && port != "127.0.0.1:${DEBUG_PORT:-2345}:2345" {
+			t.Errorf("docker-compose.dev.yml publishes %q, want the debugger's port as launch.json has it", port)
+		}
+	}
 	host := configs["Attach from the host"]
 	if len(host.SubstitutePath) != 1 || host.SubstitutePath[0].From != "${workspaceFolder}" || host.SubstitutePath[0].To != container.WorkspaceFolder {
 		t.Errorf("%s: substitutePath %v, want the workspace folder to be %s", host.Name, host.SubstitutePath, container.WorkspaceFolder)

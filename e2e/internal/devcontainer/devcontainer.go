@@ -48,6 +48,9 @@ func Need(t testing.TB, ctx context.Context, j *janitor.Janitor) *CLI {
 		}
 		missing = err.Error()
 	}
+	if ctx.Err() != nil {
+		t.Fatalf("install the dev container CLI: %v", ctx.Err())
+	}
 	if engine.Required() {
 		t.Fatalf("REQUIRE_DOCKER=1, but %s", missing)
 	}

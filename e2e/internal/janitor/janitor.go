@@ -34,9 +34,6 @@ func Project(name string) Thing { return Thing{"project", name} }
 // Container is one container, with its anonymous volumes.
 func Container(name string) Thing { return Thing{"container", name} }
 
-// Volume is one volume.
-func Volume(name string) Thing { return Thing{"volume", name} }
-
 // Image is one tag.
 func Image(tag string) Thing { return Thing{"image", tag} }
 
@@ -52,9 +49,6 @@ func (t Thing) remove(ctx context.Context) error {
 		return engine.Remove(ctx, t.name)
 	case "container":
 		_, err := engine.Docker(ctx, "rm", "-fv", t.name)
-		return err
-	case "volume":
-		_, err := engine.Docker(ctx, "volume", "rm", "-f", t.name)
 		return err
 	case "image":
 		_, err := engine.Docker(ctx, "rmi", "-f", t.name)
