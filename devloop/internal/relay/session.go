@@ -171,6 +171,7 @@ func (s *session) run(requests <-chan dap.Message) {
 		select {
 		case m, ok := <-requests:
 			if !ok {
+				s.fault = s.stopping()
 				return
 			}
 			if m.Type == dap.Request { // nothing else was asked for
@@ -193,10 +194,18 @@ func (s *session) run(requests <-chan dap.Message) {
 		case r := <-s.restarts:
 			s.restarted(r)
 		case <-s.ctx.Done():
-			s.fault = errors.New("the loop is stopping")
+			s.fault = s.stopping()
 			return
 		}
 	}
+}
+
+// stopping is why the session ends, if the editor is not who ends it.
+func (s *session) stopping() error {
+	if s.ctx.Err() == nil {
+		return nil
+	}
+	return errors.New("the loop is stopping")
 }
 
 // close ends the session, however it came to that.
