@@ -38,6 +38,7 @@ type harness struct {
 	original   string // what it begins with in target.go
 	builds     int
 	reports    *reports
+	stop       func() // ends the relay, as when the loop ends
 }
 
 // reports are the lines that a terminal would show.
@@ -105,9 +106,12 @@ func start(t *testing.T) *harness {
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { h.relay.Serve(ctx, debuggers) })
-	t.Cleanup(func() {
+	h.stop = func() {
 		cancel()
 		tasks.Wait()
+	}
+	t.Cleanup(func() {
+		h.stop()
 		h.supervisor.Close(context.Background())
 		sockets.Close()
 		if d := h.delves(); len(d) > 0 {

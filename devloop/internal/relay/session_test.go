@@ -182,6 +182,23 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// TestLoopStops tells the editor, and lets the process go that has to drain.
+func TestLoopStops(t *testing.T) {
+	h := start(t)
+	_, line := h.source(0)
+	e := h.connect(true)
+	e.attach(line)
+	greeting := h.get("/debugged")
+	e.stoppedAt(line)
+	h.stop()
+	e.event("terminated")
+	if text := e.transcript(); !strings.Contains(text, "the loop is stopping") {
+		t.Errorf("the editor was told\n%s\nwant why the session ends", text)
+	}
+	h.served(greeting)
+	h.undisturbed()
+}
+
 func TestSecondEditor(t *testing.T) {
 	h := start(t)
 	_, line := h.source(0)
