@@ -25,18 +25,9 @@ func decodeCursor(text string) (workspace.Cursor, error) {
 	created, id, found := strings.Cut(string(plain), " ")
 	ms, numErr := strconv.ParseInt(created, 10, 64)
 	c := workspace.Cursor{Created: ms, ID: id}
-	if err != nil || !found || numErr != nil || !isID(id) || encodeCursor(c) != text {
+	if err != nil || !found || numErr != nil || !workspace.IsID(id) || encodeCursor(c) != text {
 		return workspace.Cursor{}, workspace.Errorf(workspace.Invalid,
 			`The parameter "cursor" has to be what "next" was in an answer, unchanged.`)
 	}
 	return c, nil
-}
-
-// isID reports whether a text can be the id of a workspace. What cannot be one
-// is not asked of the database, which may not even be able to hold it.
-func isID(text string) bool {
-	id, found := strings.CutPrefix(text, "ws_")
-	return found && id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
-	})
 }

@@ -189,7 +189,7 @@ func TestStreamAcrossServers(t *testing.T) {
 		for i, s := range writers {
 			wg.Go(func() {
 				for j := range total / len(writers) {
-					w, err := workspace.New(fmt.Sprint(i, j), "", time.Now())
+					w, err := workspace.New(workspace.Spec{Name: fmt.Sprint(i, j)}, time.Now())
 					if err == nil {
 						_, err = s.Create(t.Context(), w, workspace.Request{})
 					}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -28,8 +29,10 @@ type page[T any] struct {
 // that a client may send a request again whose answer it did not get.
 func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Name     string `json:"name"`
-		Template string `json:"template"`
+		Name     string             `json:"name"`
+		Template string             `json:"template"`
+		Parent   string             `json:"parent"`
+		Labels   map[string]*string `json:"labels"`
 	}
 	body, err := decode(w, r, &in)
 	if err != nil {
@@ -49,7 +52,13 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 			return writeWorkspace(w, http.StatusCreated, made)
 		}
 	}
-	made, err := workspace.New(in.Name, in.Template, time.Now())
+	labels, err := labelsOf(in.Labels)
+	if err != nil {
+		return err
+	}
+	made, err := workspace.New(workspace.Spec{
+		Name: in.Name, Template: in.Template, Parent: in.Parent, Labels: labels,
+	}, time.Now())
 	if err != nil {
 		return err
 	}
@@ -63,6 +72,18 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeWorkspace(w, http.StatusCreated, made)
+}
+
+// labelsOf fails with Invalid on null, which would else be an empty text.
+func labelsOf(given map[string]*string) (workspace.Labels, error) {
+	labels := workspace.Labels{}
+	for name, value := range given {
+		if value == nil {
+			return nil, workspace.Errorf(workspace.Invalid, "The label %.80q must not be null.", name)
+		}
+		labels[name] = *value
+	}
+	return labels, nil
 }
 
 func requestOf(r *http.Request, body []byte) (workspace.Request, error) {
@@ -110,12 +131,22 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	return writeWorkspace(w, http.StatusOK, found)
 }
 
+// deleteWorkspace refuses to delete a workspace with children, unless the
+// parameter "children" says what becomes of them.
 func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	if err := a.Workspaces.Delete(r.Context(), id); err != nil {
+	values, err := query(r, "children")
+	if err != nil {
+		return err
+	}
+	children := workspace.Children(cmp.Or(values.Get("children"), string(workspace.Refuse)))
+	if err := workspace.CheckChildren(children); err != nil {
+		return err
+	}
+	if err := a.Workspaces.Delete(r.Context(), id, children); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -124,7 +155,7 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 
 func pathID(r *http.Request) (string, error) {
 	id := r.PathValue("id")
-	if !isID(id) {
+	if !workspace.IsID(id) {
 		return "", workspace.Errorf(workspace.NotFound, "There is no workspace %.80q.", id)
 	}
 	return id, nil

@@ -8,24 +8,37 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// appendEvent writes an event as the last step of a transaction. The counter's
-// row stays locked until the commit, so numbers become visible in order and a
-// rollback leaves no gap: a reader that has seen n has seen all before it.
-func appendEvent(ctx context.Context, tx *sql.Tx, kind string, w workspace.Workspace, at int64) (int64, error) {
-	data, err := json.Marshal(w)
+// change is what an event tells: a type, and the workspace after it, or last.
+type change struct {
+	kind string
+	w    workspace.Workspace
+}
+
+// appendEvents writes events as the last step of a transaction, and returns the
+// number of the last one. The counter's row stays locked until the commit, so
+// numbers become visible in order and a rollback leaves no gap: a reader that
+// has seen n has seen all before it.
+func appendEvents(ctx context.Context, tx *sql.Tx, at int64, changes ...change) (int64, error) {
+	var last int64
+	err := tx.QueryRowContext(ctx, `UPDATE counters SET n = n + $1 WHERE name = 'events' RETURNING n`,
+		len(changes)).Scan(&last)
 	if err != nil {
 		return 0, err
 	}
-	var seq int64
-	err = tx.QueryRowContext(ctx, `UPDATE counters SET n = n + 1 WHERE name = 'events' RETURNING n`).Scan(&seq)
-	if err != nil {
-		return 0, err
+	for i, c := range changes {
+		data, err := json.Marshal(c.w)
+		if err != nil {
+			return 0, err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO events (seq, type, workspace, at, data)
+			VALUES ($1, $2, $3, $4, $5)`,
+			last-int64(len(changes)-1-i), c.kind, c.w.ID, at, string(data))
+		if err != nil {
+			return 0, err
+		}
 	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO events (seq, type, workspace, at, data)
-		VALUES ($1, $2, $3, $4, $5)`,
-		seq, kind, w.ID, at, string(data))
-	return seq, err
+	return last, nil
 }
 
 // LastEvent implements workspace.EventLog.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ func newStore(t *testing.T, db *store.DB) *store.Store {
 
 func newWorkspace(t *testing.T, name string) workspace.Workspace {
 	t.Helper()
-	w, err := workspace.New(name, "", time.Now())
+	w, err := workspace.New(workspace.Spec{Name: name}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,26 +38,28 @@ func TestCreateGetDelete(t *testing.T) {
 		var woken []int64
 		s := store.New(database.Migrated(t), func(seq int64) { woken = append(woken, seq) })
 
-		w, err := workspace.New("a \"name\" with '; -- 日本", "go-service", time.Now())
+		w, err := workspace.New(workspace.Spec{
+			Name: "a \"name\" with '; -- 日本", Template: "go-service", Labels: workspace.Labels{"a": "", "b/c": "'"},
+		}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Create(ctx, w, workspace.Request{}); err != nil || got != w {
+		if got, err := s.Create(ctx, w, workspace.Request{}); err != nil || !reflect.DeepEqual(got, w) {
 			t.Fatalf("Create(%+v) = %+v, %v, want the same", w, got, err)
 		}
-		if got, err := s.Get(ctx, w.ID); err != nil || got != w {
+		if got, err := s.Get(ctx, w.ID); err != nil || !reflect.DeepEqual(got, w) {
 			t.Fatalf("Get(%s) = %+v, %v, want %+v", w.ID, got, err, w)
 		}
 		if _, err := s.Create(ctx, w, workspace.Request{}); workspace.KindOf(err) != workspace.Conflict {
 			t.Errorf("Create of the same id = %v (%s), want Conflict", err, workspace.KindOf(err))
 		}
-		if err := s.Delete(ctx, w.ID); err != nil {
+		if err := s.Delete(ctx, w.ID, workspace.Refuse); err != nil {
 			t.Fatalf("Delete(%s) = %v", w.ID, err)
 		}
 		if _, err := s.Get(ctx, w.ID); workspace.KindOf(err) != workspace.NotFound {
 			t.Errorf("Get after Delete = %v, want NotFound", err)
 		}
-		if err := s.Delete(ctx, w.ID); workspace.KindOf(err) != workspace.NotFound {
+		if err := s.Delete(ctx, w.ID, workspace.Refuse); workspace.KindOf(err) != workspace.NotFound {
 			t.Errorf("Delete after Delete = %v, want NotFound", err)
 		}
 
@@ -69,7 +72,7 @@ func TestCreateGetDelete(t *testing.T) {
 			t.Fatalf("Events(0) = %+v, %v, want created, deleted", events, err)
 		}
 		var inEvent workspace.Workspace
-		if err := json.Unmarshal(events[1].Data, &inEvent); err != nil || inEvent != w || events[1].Workspace != w.ID {
+		if err := json.Unmarshal(events[1].Data, &inEvent); err != nil || !reflect.DeepEqual(inEvent, w) || events[1].Workspace != w.ID {
 			t.Errorf("the deleted event holds %s, %v, want %+v", events[1].Data, err, w)
 		}
 		if last, err := s.LastEvent(ctx); err != nil || last != 2 {
@@ -131,13 +134,13 @@ func TestCreateIsRecognised(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Delete(ctx, first.ID); err != nil {
+		if err := s.Delete(ctx, first.ID, workspace.Refuse); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Create(ctx, newWorkspace(t, "a"), req); err != nil || got != first {
+		if got, err := s.Create(ctx, newWorkspace(t, "a"), req); err != nil || !reflect.DeepEqual(got, first) {
 			t.Errorf("Create again = %+v, %v, want the first answer %+v", got, err, first)
 		}
-		if got, found, err := s.Replay(ctx, req); err != nil || !found || got != first {
+		if got, found, err := s.Replay(ctx, req); err != nil || !found || !reflect.DeepEqual(got, first) {
 			t.Errorf("Replay = %+v, %t, %v, want %+v", got, found, err, first)
 		}
 		other := workspace.Request{Key: "k", Fingerprint: "g"}
@@ -187,7 +190,7 @@ func TestEventsAreGapless(t *testing.T) {
 			s := stores[i%2]
 			wg.Go(func() {
 				for j := range each {
-					w, err := workspace.New(fmt.Sprint(i, j), "", time.Now())
+					w, err := workspace.New(workspace.Spec{Name: fmt.Sprint(i, j)}, time.Now())
 					if err != nil {
 						t.Error(err)
 						return
@@ -196,7 +199,7 @@ func TestEventsAreGapless(t *testing.T) {
 						t.Errorf("Create = %v", err)
 						return
 					}
-					if err := s.Delete(ctx, w.ID); err != nil {
+					if err := s.Delete(ctx, w.ID, workspace.Refuse); err != nil {
 						t.Errorf("Delete = %v", err)
 						return
 					}

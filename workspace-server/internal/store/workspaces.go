@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"workspace-server/internal/workspace"
@@ -27,26 +28,51 @@ var (
 )
 
 // New returns a store in db. It calls committed, which must not block, after
-// each commit that wrote an event, with the event's number.
+// each commit that wrote events, with the last one's number.
 func New(db *DB, committed func(seq int64)) *Store {
 	return &Store{db: db, committed: committed, now: time.Now}
 }
 
-const columns = `id, name, template, desired, state, reason, message, since, revision, created, updated`
+const columns = `id, name, template, COALESCE(parent, ''), labels, desired, state, reason, message, since, revision, created, updated`
 
 type row interface{ Scan(dest ...any) error }
 
 func scan(r row) (workspace.Workspace, error) {
 	var w workspace.Workspace
-	err := r.Scan(&w.ID, &w.Name, &w.Template, &w.Desired, &w.Status.State, &w.Status.Reason,
+	var labels string
+	err := r.Scan(&w.ID, &w.Name, &w.Template, &w.Parent, &labels, &w.Desired, &w.Status.State, &w.Status.Reason,
 		&w.Status.Message, &w.Status.Since, &w.Revision, &w.Created, &w.Updated)
-	return w, err
+	if err != nil {
+		return w, err
+	}
+	return w, json.Unmarshal([]byte(labels), &w.Labels)
+}
+
+// collect reads all rows of a query.
+func collect(rows *sql.Rows, err error) ([]workspace.Workspace, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []workspace.Workspace{}
+	for rows.Next() {
+		w, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, w)
+	}
+	return items, rows.Err()
 }
 
 // Create implements workspace.Store.
 func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace.Request) (workspace.Workspace, error) {
+	update := s.db.update
+	if w.Parent != "" {
+		update = s.db.Exclusive
+	}
 	var seq int64
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := update(ctx, func(tx *sql.Tx) error {
 		if req.Key != "" {
 			isNew, err := s.claim(ctx, tx, w, req)
 			if err != nil {
@@ -57,15 +83,16 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO workspaces (`+columns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			w.ID, w.Name, w.Template, w.Desired, w.Status.State, w.Status.Reason,
-			w.Status.Message, w.Status.Since, w.Revision, w.Created, w.Updated)
-		if err != nil {
+		if w.Parent != "" {
+			if err := checkParent(ctx, tx, w, 1); err != nil {
+				return err
+			}
+		}
+		if err := insert(ctx, tx, w); err != nil {
 			return err
 		}
-		seq, err = appendEvent(ctx, tx, workspace.EventCreated, w, w.Created)
+		var err error
+		seq, err = appendEvents(ctx, tx, w.Created, change{workspace.EventCreated, w})
 		return err
 	})
 	if err != nil {
@@ -76,6 +103,37 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 	}
 	return w, nil
 }
+
+func insert(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
+	labels, err := json.Marshal(w.Labels)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO workspaces (id, name, folded, template, parent, labels, desired,
+			state, reason, message, since, revision, created, updated)
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		w.ID, w.Name, fold(w.Name), w.Template, w.Parent, string(labels), w.Desired,
+		w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Revision, w.Created, w.Updated)
+	if err != nil {
+		return err
+	}
+	return insertLabels(ctx, tx, w)
+}
+
+// insertLabels makes the labels of w searchable.
+func insertLabels(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
+	for name, value := range w.Labels {
+		_, err := tx.ExecContext(ctx, `INSERT INTO labels (workspace, name, value) VALUES ($1, $2, $3)`, w.ID, name, value)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fold returns a text without its case.
+func fold(text string) string { return strings.ToLower(strings.ToUpper(text)) }
 
 // claim records that req was answered with w, and returns false if it had been
 // answered before. Of two servers that claim at once one waits for the other.
@@ -108,12 +166,14 @@ func (s *Store) Replay(ctx context.Context, req workspace.Request) (workspace.Wo
 	return w, found, s.db.fail("look up a request", err)
 }
 
+// querier is the database or a transaction.
 type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 func replay(ctx context.Context, q querier, req workspace.Request) (workspace.Workspace, bool, error) {
-	var w workspace.Workspace
+	w := workspace.Workspace{Labels: workspace.Labels{}} // answers of before there were labels have none
 	var fingerprint, answer string
 	err := q.QueryRowContext(ctx, `SELECT fingerprint, answer FROM requests WHERE id = $1`, req.Key).
 		Scan(&fingerprint, &answer)
@@ -133,9 +193,13 @@ func replay(ctx context.Context, q querier, req workspace.Request) (workspace.Wo
 func (s *Store) Get(ctx context.Context, id string) (workspace.Workspace, error) {
 	w, err := scan(s.db.read.QueryRowContext(ctx, `SELECT `+columns+` FROM workspaces WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
-		return workspace.Workspace{}, workspace.Errorf(workspace.NotFound, "There is no workspace %q.", id)
+		return workspace.Workspace{}, notFound(id)
 	}
 	return w, s.db.fail("get a workspace", err)
+}
+
+func notFound(id string) error {
+	return workspace.Errorf(workspace.NotFound, "There is no workspace %q.", id)
 }
 
 // List implements workspace.Store.
@@ -156,44 +220,10 @@ func (s *Store) List(ctx context.Context, after workspace.Cursor, limit int) ([]
 }
 
 func (s *Store) list(ctx context.Context, after workspace.Cursor, limit int) ([]workspace.Workspace, error) {
-	rows, err := s.db.read.QueryContext(ctx, `
+	return collect(s.db.read.QueryContext(ctx, `
 		SELECT `+columns+` FROM workspaces
 		WHERE (created, id) < ($1, $2)
 		ORDER BY created DESC, id DESC
 		LIMIT $3`,
-		after.Created, after.ID, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []workspace.Workspace{}
-	for rows.Next() {
-		w, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, w)
-	}
-	return items, rows.Err()
-}
-
-// Delete implements workspace.Store.
-func (s *Store) Delete(ctx context.Context, id string) error {
-	var seq int64
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
-		w, err := scan(tx.QueryRowContext(ctx, `DELETE FROM workspaces WHERE id = $1 RETURNING `+columns, id))
-		if errors.Is(err, sql.ErrNoRows) {
-			return workspace.Errorf(workspace.NotFound, "There is no workspace %q.", id)
-		}
-		if err != nil {
-			return err
-		}
-		seq, err = appendEvent(ctx, tx, workspace.EventDeleted, w, s.now().UnixMilli())
-		return err
-	})
-	if err != nil {
-		return s.db.fail("delete a workspace", err)
-	}
-	s.committed(seq)
-	return nil
+		after.Created, after.ID, limit))
 }

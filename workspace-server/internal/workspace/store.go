@@ -8,6 +8,7 @@ import (
 // Types of events.
 const (
 	EventCreated = "workspace.created"
+	EventUpdated = "workspace.updated"
 	EventDeleted = "workspace.deleted"
 )
 
@@ -41,7 +42,8 @@ type Cursor struct {
 type Store interface {
 	// Create stores w. When req was used before, it stores nothing and
 	// returns the workspace of that time. It fails with Conflict when the key
-	// was used for something else.
+	// was used for something else, with Invalid when there is no such parent,
+	// and as CheckParent does.
 	Create(ctx context.Context, w Workspace, req Request) (Workspace, error)
 
 	// Replay returns what Create answered to req, and false when req is new.
@@ -55,8 +57,10 @@ type Store interface {
 	// and the cursor of the next page, which is zero after the last one.
 	List(ctx context.Context, after Cursor, limit int) ([]Workspace, Cursor, error)
 
-	// Delete fails with NotFound.
-	Delete(ctx context.Context, id string) error
+	// Delete fails with NotFound, and with Conflict when children are there
+	// and to be refused. It writes an event for each workspace that it
+	// changes, the deepest first.
+	Delete(ctx context.Context, id string, children Children) error
 }
 
 // EventLog reads what happened. Both methods may fail with Unavailable and

@@ -6,6 +6,7 @@ package workspace
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +28,8 @@ type Workspace struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Template string `json:"template"` // empty: made from no template
+	Parent   string `json:"parent"`   // a workspace's id; empty: a root
+	Labels   Labels `json:"labels"`   // never nil
 	Desired  State  `json:"desired"`
 	Status   Status `json:"status"`
 	Revision int64  `json:"revision"` // grows with each change
@@ -42,23 +45,22 @@ type Status struct {
 	Since   int64  `json:"since"`   // epoch milliseconds
 }
 
+// Spec is what is asked for when a workspace is made.
+type Spec struct {
+	Name, Template, Parent string
+	Labels                 Labels
+}
+
 // New returns a workspace that nothing has been done with yet. It fails with
 // Invalid.
-func New(name, template string, now time.Time) (Workspace, error) {
-	name = strings.TrimSpace(name)
-	if err := checkName(name); err != nil {
-		return Workspace{}, err
-	}
-	if template != "" {
-		if err := CheckTemplateName(template); err != nil {
-			return Workspace{}, err
-		}
-	}
+func New(spec Spec, now time.Time) (Workspace, error) {
 	ms := now.UnixMilli()
-	return Workspace{
+	w := Workspace{
 		ID:       "ws_" + strings.ToLower(rand.Text()),
-		Name:     name,
-		Template: template,
+		Name:     strings.TrimSpace(spec.Name),
+		Template: spec.Template,
+		Parent:   spec.Parent,
+		Labels:   Labels{},
 		Desired:  StateStopped,
 		Status: Status{
 			State:   StateStopped,
@@ -69,20 +71,48 @@ func New(name, template string, now time.Time) (Workspace, error) {
 		Revision: 1,
 		Created:  ms,
 		Updated:  ms,
-	}, nil
+	}
+	maps.Copy(w.Labels, spec.Labels)
+	return w, w.check()
 }
 
-// checkName refuses what cannot be shown on one line. Names need not be unique.
-func checkName(name string) error {
-	switch {
-	case name == "":
+// check refuses values that no workspace may have. Names need not be unique.
+func (w Workspace) check() error {
+	if w.Name == "" {
 		return Errorf(Invalid, "name is required")
-	case !utf8.ValidString(name):
-		return Errorf(Invalid, "name is not valid UTF-8")
-	case utf8.RuneCountInString(name) > MaxName:
-		return Errorf(Invalid, "name has %d characters; at most %d are allowed", utf8.RuneCountInString(name), MaxName)
-	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return Errorf(Invalid, "name holds a character that cannot be printed")
+	}
+	if err := checkText("name", w.Name, MaxName); err != nil {
+		return err
+	}
+	if w.Template != "" {
+		if err := CheckTemplateName(w.Template); err != nil {
+			return err
+		}
+	}
+	if w.Parent != "" && !IsID(w.Parent) {
+		return Errorf(Invalid, "parent %s is not a workspace's id", quote(w.Parent))
+	}
+	return w.Labels.check()
+}
+
+// IsID reports whether a text can be the id of a workspace. What cannot be one
+// is not asked of the database, which may not even be able to hold it.
+func IsID(text string) bool {
+	id, found := strings.CutPrefix(text, "ws_")
+	return found && id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
+}
+
+// checkText refuses what cannot be shown on one line.
+func checkText(what, text string, longest int) error {
+	switch n := utf8.RuneCountInString(text); {
+	case !utf8.ValidString(text):
+		return Errorf(Invalid, "%s is not valid UTF-8", what)
+	case n > longest:
+		return Errorf(Invalid, "%s has %d characters; at most %d are allowed", what, n, longest)
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return Errorf(Invalid, "%s holds a character that cannot be printed", what)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestNew(t *testing.T) {
 		{"a", strings.Repeat("a", 64), "is not a template's name"},
 	}
 	for _, tt := range tests {
-		w, err := New(tt.name, tt.template, now)
+		w, err := New(Spec{Name: tt.name, Template: tt.template}, now)
 		if tt.want == "" {
 			if err != nil || w.Name != strings.TrimSpace(tt.name) || !strings.HasPrefix(w.ID, "ws_") ||
 				w.Created != now.UnixMilli() || w.Revision != 1 {
@@ -46,7 +46,7 @@ func TestNew(t *testing.T) {
 func TestNewIDsDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		w, err := New("a", "", time.Now())
+		w, err := New(Spec{Name: "a"}, time.Now())
 		if err != nil || seen[w.ID] {
 			t.Fatalf("New(...).ID = %s, %v, want an id not seen before", w.ID, err)
 		}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"workspace-server/internal/workspace"
+)
+
+// A change of who is whose parent, or of who is there to be one, runs in an
+// Exclusive transaction: whether it is allowed depends on rows that it does not
+// write. The walks below are bounded whatever the rows say.
+
+// line returns the line of a workspace, which is empty if there is none.
+func line(ctx context.Context, q querier, id string) (workspace.Line, error) {
+	rows, err := q.QueryContext(ctx, fmt.Sprintf(`
+		WITH RECURSIVE above (id, parent, level) AS (
+			SELECT id, parent, 1 FROM workspaces WHERE id = $1
+			UNION ALL
+			SELECT w.id, w.parent, above.level + 1 FROM workspaces w JOIN above ON w.id = above.parent
+			WHERE above.level < %d
+		)
+		SELECT id FROM above ORDER BY level`, workspace.MaxDepth), id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var l workspace.Line
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		l = append(l, id)
+	}
+	return l, rows.Err()
+}
+
+// below names, in a WITH clause, a workspace and its descendants with their
+// levels; the workspace's own is 1. It is given by a placeholder.
+func below(id string) string {
+	return fmt.Sprintf(`
+		WITH RECURSIVE below (id, level) AS (
+			SELECT id, 1 FROM workspaces WHERE id = %s
+			UNION ALL
+			SELECT w.id, below.level + 1 FROM workspaces w JOIN below ON w.parent = below.id
+			WHERE below.level < %d
+		)`, id, workspace.MaxDepth)
+}
+
+// levels returns a workspace and its descendants by their ids.
+func levels(ctx context.Context, tx *sql.Tx, id string) (map[string]int, error) {
+	rows, err := tx.QueryContext(ctx, below("$1")+` SELECT id, level FROM below`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]int{}
+	for rows.Next() {
+		var id string
+		var level int
+		if err := rows.Scan(&id, &level); err != nil {
+			return nil, err
+		}
+		all[id] = level
+	}
+	return all, rows.Err()
+}
+
+// checkParent fails if w, with the levels that hang on it, must not have the
+// parent that it has.
+func checkParent(ctx context.Context, tx *sql.Tx, w workspace.Workspace, levels int) error {
+	parent, err := line(ctx, tx, w.Parent)
+	if err != nil {
+		return err
+	}
+	if len(parent) == 0 {
+		return workspace.Errorf(workspace.Invalid, "There is no workspace %q to be the parent.", w.Parent)
+	}
+	return workspace.CheckParent(w.ID, levels, parent)
+}
+
+// lock returns a workspace that no other transaction can change before this
+// one ends. The update changes nothing; it locks on both databases.
+func lock(ctx context.Context, tx *sql.Tx, id string) (workspace.Workspace, error) {
+	w, err := scan(tx.QueryRowContext(ctx, `
+		UPDATE workspaces SET revision = revision WHERE id = $1 RETURNING `+columns, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return w, notFound(id)
+	}
+	return w, err
+}
+
+// Delete implements workspace.Store.
+func (s *Store) Delete(ctx context.Context, id string, children workspace.Children) error {
+	var seq int64
+	err := s.db.Exclusive(ctx, func(tx *sql.Tx) error {
+		if _, err := lock(ctx, tx, id); err != nil {
+			return err
+		}
+		now := s.now().UnixMilli()
+		changes, err := remove(ctx, tx, id, children, now)
+		if err != nil {
+			return err
+		}
+		seq, err = appendEvents(ctx, tx, now, changes...)
+		return err
+	})
+	if err != nil {
+		return s.db.fail("delete a workspace", err)
+	}
+	s.committed(seq)
+	return nil
+}
+
+func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Children, now int64) ([]change, error) {
+	levels, err := levels(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	var changes []change
+	switch {
+	case len(levels) == 1 || children == workspace.Cascade:
+	case children == workspace.Orphan:
+		orphans, err := collect(tx.QueryContext(ctx, `
+			UPDATE workspaces SET parent = NULL, revision = revision + 1, updated = $1
+			WHERE parent = $2 RETURNING `+columns, now, id))
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(orphans, byAge)
+		for _, w := range orphans {
+			changes = append(changes, change{workspace.EventUpdated, w})
+		}
+	default:
+		count := 0
+		for _, level := range levels {
+			if level == 2 {
+				count++
+			}
+		}
+		return nil, workspace.Errorf(workspace.Conflict, "Workspace %q has children (%d). Delete or move them first, "+
+			"or add children=%s to delete all that is below it, or children=%s to make its children roots.",
+			id, count, workspace.Cascade, workspace.Orphan)
+	}
+	deleted, err := collect(tx.QueryContext(ctx, below("$1")+`
+		DELETE FROM workspaces WHERE id IN (SELECT id FROM below) RETURNING `+columns, id))
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(deleted, func(a, b workspace.Workspace) int {
+		return cmp.Or(cmp.Compare(levels[b.ID], levels[a.ID]), byAge(a, b))
+	})
+	for _, w := range deleted {
+		changes = append(changes, change{workspace.EventDeleted, w})
+	}
+	return changes, nil
+}
+
+func byAge(a, b workspace.Workspace) int {
+	return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.ID, b.ID))
+}
