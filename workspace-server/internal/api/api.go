@@ -63,6 +63,7 @@ func New(deps Deps) http.Handler {
 		"POST /v1/workspaces":        a.createWorkspace,
 		"GET /v1/workspaces":         a.listWorkspaces,
 		"GET /v1/workspaces/{id}":    a.getWorkspace,
+		"PATCH /v1/workspaces/{id}":  a.patchWorkspace,
 		"DELETE /v1/workspaces/{id}": a.deleteWorkspace,
 		"GET /v1/templates":          a.listTemplates,
 		"GET /v1/events":             a.getEvents,

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"workspace-server/internal/workspace"
 )
@@ -21,14 +22,23 @@ const (
 	bodyTimeout = 15 * time.Second
 )
 
-// decode reads a JSON body strictly: one value, no unknown fields, a limited
-// size, within a limited time. It returns the bytes too.
+// decode reads a JSON body strictly: one value, no unknown fields. It returns
+// the bytes too.
+func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
+	body, err := readBody(w, r, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	return body, unmarshal(body, into)
+}
+
+// readBody reads a body of a limited size, within a limited time.
 //
 // The content type is required, since a browser sends a request of this type
 // to another origin only after that origin allowed it.
-func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: application/json.")
+func readBody(w http.ResponseWriter, r *http.Request, contentType string) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contentType {
+		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: "+contentType+".")
 	}
 	deadline := http.NewResponseController(w)
 	if err := deadline.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
@@ -44,7 +54,10 @@ func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 	if err := deadline.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	return body, unmarshal(body, into)
+	if !utf8.Valid(body) {
+		return nil, workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")
+	}
+	return body, nil
 }
 
 func unmarshal(body []byte, into any) error {

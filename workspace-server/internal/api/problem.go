@@ -44,6 +44,8 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusNotFound
 	case workspace.Conflict:
 		p.Status = http.StatusConflict
+	case workspace.Stale:
+		p.Status = http.StatusPreconditionFailed
 	case workspace.Unavailable:
 		p.Status = http.StatusServiceUnavailable
 		p.retryAfter = "1"

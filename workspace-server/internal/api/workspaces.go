@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -128,6 +127,16 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	same, err := hasAlready(r, found)
+	if err != nil {
+		return err
+	}
+	if same {
+		w.Header().Set("ETag", etag(found))
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
 	return writeWorkspace(w, http.StatusOK, found)
 }
 
@@ -135,6 +144,10 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 // parameter "children" says what becomes of them.
 func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	match, err := matchOf(r)
 	if err != nil {
 		return err
 	}
@@ -146,7 +159,7 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err := workspace.CheckChildren(children); err != nil {
 		return err
 	}
-	if err := a.Workspaces.Delete(r.Context(), id, children); err != nil {
+	if err := a.Workspaces.Delete(r.Context(), id, children, match); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -162,7 +175,7 @@ func pathID(r *http.Request) (string, error) {
 }
 
 func writeWorkspace(w http.ResponseWriter, status int, found workspace.Workspace) error {
-	w.Header().Set("ETag", strconv.Quote(strconv.FormatInt(found.Revision, 10)))
+	w.Header().Set("ETag", etag(found))
 	if status == http.StatusCreated {
 		w.Header().Set("Location", "/v1/workspaces/"+found.ID)
 	}

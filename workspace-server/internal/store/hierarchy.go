@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"workspace-server/internal/workspace"
@@ -84,6 +85,16 @@ func checkParent(ctx context.Context, tx *sql.Tx, w workspace.Workspace, levels 
 	return workspace.CheckParent(w.ID, levels, parent)
 }
 
+// checkMove fails if w must not be moved, with all that is below it, to the
+// parent that it has now.
+func checkMove(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
+	moved, err := levels(ctx, tx, w.ID)
+	if err != nil {
+		return err
+	}
+	return checkParent(ctx, tx, w, slices.Max(slices.Collect(maps.Values(moved))))
+}
+
 // lock returns a workspace that no other transaction can change before this
 // one ends. The update changes nothing; it locks on both databases.
 func lock(ctx context.Context, tx *sql.Tx, id string) (workspace.Workspace, error) {
@@ -96,10 +107,14 @@ func lock(ctx context.Context, tx *sql.Tx, id string) (workspace.Workspace, erro
 }
 
 // Delete implements workspace.Store.
-func (s *Store) Delete(ctx context.Context, id string, children workspace.Children) error {
+func (s *Store) Delete(ctx context.Context, id string, children workspace.Children, match workspace.Match) error {
 	var seq int64
 	err := s.db.Exclusive(ctx, func(tx *sql.Tx) error {
-		if _, err := lock(ctx, tx, id); err != nil {
+		w, err := lock(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := match.Check(w); err != nil {
 			return err
 		}
 		now := s.now().UnixMilli()

@@ -14,6 +14,7 @@ const (
 	Invalid     Kind = "invalid"     // the caller has to send something else
 	NotFound    Kind = "not-found"   // there is no such thing
 	Conflict    Kind = "conflict"    // it does not go together with what is stored
+	Stale       Kind = "stale"       // it changed since the caller read it
 	Unavailable Kind = "unavailable" // the same call may succeed later
 )
 

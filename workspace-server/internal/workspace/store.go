@@ -57,10 +57,16 @@ type Store interface {
 	// and the cursor of the next page, which is zero after the last one.
 	List(ctx context.Context, after Cursor, limit int) ([]Workspace, Cursor, error)
 
-	// Delete fails with NotFound, and with Conflict when children are there
-	// and to be refused. It writes an event for each workspace that it
-	// changes, the deepest first.
-	Delete(ctx context.Context, id string, children Children) error
+	// Update changes a workspace and returns it. A patch that changes nothing
+	// leaves the revision as it is and writes no event. It fails with
+	// NotFound, with Stale as Match does, with Invalid as Patch does and when
+	// there is no such parent, and as CheckParent does.
+	Update(ctx context.Context, id string, patch Patch, match Match) (Workspace, error)
+
+	// Delete fails with NotFound, with Stale as Match does, and with Conflict
+	// when children are there and to be refused. It writes an event for each
+	// workspace that it changes, the deepest first.
+	Delete(ctx context.Context, id string, children Children, match Match) error
 }
 
 // EventLog reads what happened. Both methods may fail with Unavailable and

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"workspace-server/internal/workspace"
+)
+
+// etag is the entity tag of a workspace: its revision.
+func etag(w workspace.Workspace) string {
+	return strconv.Quote(strconv.FormatInt(w.Revision, 10))
+}
+
+// matchOf reads the header If-Match. It is compared strongly, so that a weak
+// tag, like one that is not ours, matches nothing.
+func matchOf(r *http.Request) (workspace.Match, error) {
+	tags, err := tagsOf(r, "If-Match")
+	if err != nil || tags == nil || slices.Contains(tags, "*") {
+		return nil, err
+	}
+	match := workspace.Match{}
+	for _, tag := range tags {
+		revision, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+		if err == nil && tag == etag(workspace.Workspace{Revision: revision}) {
+			match = append(match, revision)
+		}
+	}
+	return match, nil
+}
+
+// hasAlready reports whether the client says, by If-None-Match, that it has
+// this revision. It is compared weakly.
+func hasAlready(r *http.Request, w workspace.Workspace) (bool, error) {
+	tags, err := tagsOf(r, "If-None-Match")
+	for i, tag := range tags {
+		tags[i] = strings.TrimPrefix(tag, "W/")
+	}
+	return slices.Contains(tags, "*") || slices.Contains(tags, etag(w)), err
+}
+
+// tagsOf reads a header that is "*" or a list of entity tags. It returns nil
+// if there is none.
+func tagsOf(r *http.Request, header string) ([]string, error) {
+	given := r.Header.Values(header)
+	if len(given) == 0 {
+		return nil, nil
+	}
+	rest := strings.Trim(strings.Join(given, ","), ", \t")
+	if rest == "*" {
+		return []string{"*"}, nil
+	}
+	tags := []string{}
+	for rest != "" {
+		weak := ""
+		if after, ok := strings.CutPrefix(rest, "W/"); ok {
+			weak, rest = "W/", after
+		}
+		opaque, after, found := strings.Cut(strings.TrimPrefix(rest, `"`), `"`)
+		after = strings.TrimLeft(after, " \t")
+		if !strings.HasPrefix(rest, `"`) || !found || after != "" && after[0] != ',' {
+			return nil, workspace.Errorf(workspace.Invalid,
+				`The header %s has to be * or a list of entity tags as ETag gives them, such as "1", quotes included.`, header)
+		}
+		tags = append(tags, weak+`"`+opaque+`"`)
+		rest = strings.TrimLeft(after, ", \t")
+	}
+	return tags, nil
+}

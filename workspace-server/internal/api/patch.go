@@ -1,0 +1,131 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"workspace-server/internal/workspace"
+)
+
+const mergePatch = "application/merge-patch+json"
+
+// patchWorkspace changes a workspace by a JSON merge patch (RFC 7396).
+func (a *api) patchWorkspace(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	match, err := matchOf(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Accept-Patch", mergePatch)
+	body, err := readBody(w, r, mergePatch)
+	if err != nil {
+		return err
+	}
+	patch, err := parsePatch(body)
+	if err != nil {
+		return err
+	}
+	patched, err := a.Workspaces.Update(r.Context(), id, patch, match)
+	if err != nil {
+		return err
+	}
+	return writeWorkspace(w, http.StatusOK, patched)
+}
+
+// parsePatch reads a merge patch strictly: what it cannot change is an error.
+func parsePatch(body []byte) (workspace.Patch, error) {
+	var patch workspace.Patch
+	var document json.RawMessage
+	if err := unmarshal(body, &document); err != nil {
+		return patch, err
+	}
+	fields, err := members("body", document)
+	if err != nil {
+		return patch, err
+	}
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[field]
+		switch field {
+		case "name":
+			if patch.Name, err = textOrNull(field, value); err == nil && patch.Name == nil {
+				err = workspace.Errorf(workspace.Invalid, `The field "name" cannot be removed.`)
+			}
+		case "parent":
+			if patch.Parent, err = textOrNull(field, value); err == nil && patch.Parent == nil {
+				patch.Parent = new(string)
+			}
+		case "labels":
+			patch.NoLabels = isNull(value)
+			patch.Labels, err = labelsPatch(value)
+		case "id", "template", "desired", "status", "revision", "created", "updated":
+			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed; a patch may have name, parent and labels.", field)
+		default:
+			err = workspace.Errorf(workspace.Invalid, "The field %.80q is not known; a patch may have name, parent and labels.", field)
+		}
+		if err != nil {
+			return workspace.Patch{}, err
+		}
+	}
+	return patch, nil
+}
+
+func labelsPatch(value json.RawMessage) (map[string]*string, error) {
+	if isNull(value) {
+		return nil, nil
+	}
+	fields, err := members(`field "labels"`, value)
+	if err != nil {
+		return nil, err
+	}
+	labels := map[string]*string{}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if labels[name], err = textOrNull("labels."+name, fields[name]); err != nil {
+			return nil, err
+		}
+	}
+	return labels, nil
+}
+
+func isNull(value json.RawMessage) bool { return string(value) == "null" }
+
+// textOrNull returns nil for null.
+func textOrNull(field string, value json.RawMessage) (*string, error) {
+	var text *string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return nil, workspace.Errorf(workspace.Invalid, "The field %.80q has to be a JSON string or null.", field)
+	}
+	return text, nil
+}
+
+// members returns the members of a JSON object. Unlike json.Unmarshal, it
+// refuses two of one name, and takes names as they are written.
+func members(what string, value json.RawMessage) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(value))
+	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
+		return nil, workspace.Errorf(workspace.Invalid, "The %s has to be a JSON object.", what)
+	}
+	all := map[string]json.RawMessage{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprint(token)
+		var member json.RawMessage
+		if err := dec.Decode(&member); err != nil {
+			return nil, err
+		}
+		if _, twice := all[name]; twice {
+			return nil, workspace.Errorf(workspace.Invalid, "The %s has the field %.80q twice.", what, name)
+		}
+		all[name] = member
+	}
+	return all, nil
+}
