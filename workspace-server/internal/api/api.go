@@ -58,15 +58,17 @@ func New(deps Deps) http.Handler {
 	a := &api{deps}
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]handler{
-		"GET /healthz":               a.getHealth,
-		"GET /readyz":                a.getReady,
-		"POST /v1/workspaces":        a.createWorkspace,
-		"GET /v1/workspaces":         a.listWorkspaces,
-		"GET /v1/workspaces/{id}":    a.getWorkspace,
-		"PATCH /v1/workspaces/{id}":  a.patchWorkspace,
-		"DELETE /v1/workspaces/{id}": a.deleteWorkspace,
-		"GET /v1/templates":          a.listTemplates,
-		"GET /v1/events":             a.getEvents,
+		"GET /healthz":                         a.getHealth,
+		"GET /readyz":                          a.getReady,
+		"POST /v1/workspaces":                  a.createWorkspace,
+		"GET /v1/workspaces":                   a.listWorkspaces,
+		"GET /v1/workspaces/{id}":              a.getWorkspace,
+		"PATCH /v1/workspaces/{id}":            a.patchWorkspace,
+		"DELETE /v1/workspaces/{id}":           a.deleteWorkspace,
+		"GET /v1/workspaces/{id}/peers":        a.listPeers,
+		"GET /v1/workspaces/{id}/peers/{peer}": a.getPeer,
+		"GET /v1/templates":                    a.listTemplates,
+		"GET /v1/events":                       a.getEvents,
 	} {
 		mux.Handle(pattern, handle)
 	}

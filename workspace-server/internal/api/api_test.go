@@ -170,7 +170,7 @@ func TestRefusals(t *testing.T) {
 			{post, path, `{"name": "a", "template": "../etc"}`, nil, 400, "is not a template's name"},
 			{post, path, `{"name": "a", "template": "broken"}`, nil, 400, `line 6: unknown key "modle"`},
 
-			{"GET", path + "?limt=1", "", nil, 400, `The parameter "limt" is not known; there are: limit, cursor.`},
+			{"GET", path + "?limt=1", "", nil, 400, `The parameter "limt" is not known; there are: limit, cursor, state, parent, template, q, label.`},
 			{"GET", path + "?limit=1&limit=2", "", nil, 400, `"limit" is given twice`},
 			{"GET", path + "?limit=0", "", nil, 400, "a number from 1 to 200"},
 			{"GET", path + "?limit=x", "", nil, 400, "a number from 1 to 200"},

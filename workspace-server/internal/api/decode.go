@@ -95,18 +95,20 @@ func explain(err error) string {
 	return "The body is not the JSON that is expected."
 }
 
-// query returns the request's parameters, and fails on one that is not among
-// the allowed ones or is given twice: a typo must not change an answer's meaning.
-func query(r *http.Request, allowed ...string) (url.Values, error) {
+// query returns the request's parameters, and fails on one that is not known,
+// or that is given twice though it is to be given once: a typo must not change
+// an answer's meaning.
+func query(r *http.Request, often []string, once ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read.")
 	}
 	for name, given := range values {
 		switch {
-		case !slices.Contains(allowed, name):
+		case slices.Contains(often, name):
+		case !slices.Contains(once, name):
 			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are: %s.",
-				name, strings.Join(allowed, ", "))
+				name, strings.Join(append(once, often...), ", "))
 		case len(given) > 1:
 			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is given twice.", name)
 		}

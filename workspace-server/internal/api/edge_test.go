@@ -123,19 +123,22 @@ func TestEdgeHidesClientsThatWentAway(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add("")
-	f.Add(encodeCursor(workspace.Cursor{Created: 1, ID: "ws_a"}))
-	f.Add("MSB3c19hCg")
-	f.Fuzz(func(t *testing.T, text string) {
-		c, err := decodeCursor(text)
+	f.Add("", "")
+	f.Add(encodeCursor(workspace.Cursor{Created: 1, ID: "ws_a"}, ""), "")
+	f.Add(encodeCursor(workspace.Cursor{Created: -1, ID: "ws_a"}, "0123456789abcdef"), "0123456789abcdef")
+	f.Add(encodeCursor(workspace.Cursor{Created: 1, ID: "ws_a"}, "a b"), "a")
+	f.Add("MSB3c19hCg", "")
+	f.Add("MSB3c19hIA", "") // an empty scope, written out
+	f.Fuzz(func(t *testing.T, text, scope string) {
+		c, err := decodeCursor(text, scope)
 		if err != nil {
 			if workspace.KindOf(err) != workspace.Invalid {
-				t.Errorf("decodeCursor(%q) = %v, want Invalid", text, err)
+				t.Errorf("decodeCursor(%q, %q) = %v, want Invalid", text, scope, err)
 			}
 			return
 		}
-		if got := encodeCursor(c); got != text {
-			t.Errorf("encodeCursor(decodeCursor(%q)) = %q", text, got)
+		if got := encodeCursor(c, scope); text != "" && got != text {
+			t.Errorf("encodeCursor(decodeCursor(%q, %q)) = %q", text, scope, got)
 		}
 	})
 }

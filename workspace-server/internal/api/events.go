@@ -32,7 +32,7 @@ type events struct {
 // starts at the first event, and which waits up to "wait" seconds for an event
 // when there is none.
 func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "after", "wait")
+	values, err := query(r, nil, "after", "wait")
 	if err != nil {
 		return err
 	}

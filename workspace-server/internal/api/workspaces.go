@@ -11,18 +11,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-const (
-	defaultPage = 50
-	maxPage     = 200
-	maxKey      = 200
-)
-
-// page is part of a list. Next is the cursor of the next part, empty after the
-// last one.
-type page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next"`
-}
+const maxKey = 200
 
 // createWorkspace answers the same to the same Idempotency-Key for a day, so
 // that a client may send a request again whose answer it did not get.
@@ -98,26 +87,6 @@ func requestOf(r *http.Request, body []byte) (workspace.Request, error) {
 	return workspace.Request{Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }
 
-func (a *api) listWorkspaces(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "limit", "cursor")
-	if err != nil {
-		return err
-	}
-	limit, err := number(values, "limit", defaultPage, 1, maxPage)
-	if err != nil {
-		return err
-	}
-	cursor, err := decodeCursor(values.Get("cursor"))
-	if err != nil {
-		return err
-	}
-	items, next, err := a.Workspaces.List(r.Context(), cursor, int(limit))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, page[workspace.Workspace]{Items: items, Next: encodeCursor(next)})
-}
-
 func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -151,7 +120,7 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	values, err := query(r, "children")
+	values, err := query(r, nil, "children")
 	if err != nil {
 		return err
 	}

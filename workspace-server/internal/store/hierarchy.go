@@ -16,6 +16,15 @@ import (
 // Exclusive transaction: whether it is allowed depends on rows that it does not
 // write. The walks below are bounded whatever the rows say.
 
+// Line implements workspace.Store.
+func (s *Store) Line(ctx context.Context, id string) (workspace.Line, error) {
+	l, err := line(ctx, s.db.read, id)
+	if err == nil && len(l) == 0 {
+		err = notFound(id)
+	}
+	return l, s.db.fail("get a workspace's ancestors", err)
+}
+
 // line returns the line of a workspace, which is empty if there is none.
 func line(ctx context.Context, q querier, id string) (workspace.Line, error) {
 	rows, err := q.QueryContext(ctx, fmt.Sprintf(`

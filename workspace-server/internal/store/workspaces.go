@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"math"
 	"strings"
 	"time"
 
@@ -200,30 +199,4 @@ func (s *Store) Get(ctx context.Context, id string) (workspace.Workspace, error)
 
 func notFound(id string) error {
 	return workspace.Errorf(workspace.NotFound, "There is no workspace %q.", id)
-}
-
-// List implements workspace.Store.
-func (s *Store) List(ctx context.Context, after workspace.Cursor, limit int) ([]workspace.Workspace, workspace.Cursor, error) {
-	if after == (workspace.Cursor{}) {
-		after.Created = math.MaxInt64
-	}
-	// One more than asked for tells whether there is a next page.
-	items, err := s.list(ctx, after, limit+1)
-	if err != nil {
-		return nil, workspace.Cursor{}, s.db.fail("list workspaces", err)
-	}
-	if len(items) <= limit {
-		return items, workspace.Cursor{}, nil
-	}
-	last := items[limit-1]
-	return items[:limit], workspace.Cursor{Created: last.Created, ID: last.ID}, nil
-}
-
-func (s *Store) list(ctx context.Context, after workspace.Cursor, limit int) ([]workspace.Workspace, error) {
-	return collect(s.db.read.QueryContext(ctx, `
-		SELECT `+columns+` FROM workspaces
-		WHERE (created, id) < ($1, $2)
-		ORDER BY created DESC, id DESC
-		LIMIT $3`,
-		after.Created, after.ID, limit))
 }

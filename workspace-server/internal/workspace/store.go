@@ -53,9 +53,13 @@ type Store interface {
 	// Get fails with NotFound.
 	Get(ctx context.Context, id string) (Workspace, error)
 
-	// List returns at most limit workspaces after the cursor, newest first,
-	// and the cursor of the next page, which is zero after the last one.
-	List(ctx context.Context, after Cursor, limit int) ([]Workspace, Cursor, error)
+	// List returns at most limit workspaces that fit the filter after the
+	// cursor, newest first, and the cursor of the next page, which is zero
+	// after the last one.
+	List(ctx context.Context, filter Filter, after Cursor, limit int) ([]Workspace, Cursor, error)
+
+	// Line fails with NotFound.
+	Line(ctx context.Context, id string) (Line, error)
 
 	// Update changes a workspace and returns it. A patch that changes nothing
 	// leaves the revision as it is and writes no event. It fails with

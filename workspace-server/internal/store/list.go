@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"workspace-server/internal/workspace"
+)
+
+// List implements workspace.Store.
+func (s *Store) List(ctx context.Context, filter workspace.Filter, after workspace.Cursor, limit int) ([]workspace.Workspace, workspace.Cursor, error) {
+	if after == (workspace.Cursor{}) {
+		after.Created = math.MaxInt64
+	}
+	// One more than asked for tells whether there is a next page.
+	query, args := listQuery(filter, after, limit+1)
+	items, err := collect(s.db.read.QueryContext(ctx, query, args...))
+	if err != nil {
+		return nil, workspace.Cursor{}, s.db.fail("list workspaces", err)
+	}
+	if len(items) <= limit {
+		return items, workspace.Cursor{}, nil
+	}
+	last := items[limit-1]
+	return items[:limit], workspace.Cursor{Created: last.Created, ID: last.ID}, nil
+}
+
+// params numbers the parameters of a query that is put together. They stand
+// in the text in the order of their numbers.
+type params []any
+
+func (p *params) add(value any) string {
+	*p = append(*p, value)
+	return fmt.Sprintf("$%d", len(*p))
+}
+
+// listQuery names only the columns that are filtered by, so that the database
+// can choose an index by them.
+func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, []any) {
+	var p params
+	where := []string{"(created, id) < (" + p.add(after.Created) + ", " + p.add(after.ID) + ")"}
+	and := func(condition string) { where = append(where, condition) }
+	if f.State != "" {
+		and("state = " + p.add(f.State))
+	}
+	if f.Template != "" {
+		and("template = " + p.add(f.Template))
+	}
+	switch f.Parent {
+	case "":
+	case workspace.NoParent:
+		and("parent IS NULL")
+	default:
+		and("parent = " + p.add(f.Parent))
+	}
+	for _, l := range f.Labels {
+		condition := "name = " + p.add(l.Name)
+		if !l.AnyValue {
+			condition += " AND value = " + p.add(l.Value)
+		}
+		and("id IN (SELECT workspace FROM labels WHERE " + condition + ")")
+	}
+	if f.Text != "" {
+		literal := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(fold(f.Text))
+		and("COALESCE(folded, LOWER(name)) LIKE " + p.add("%"+literal+"%") + " ESCAPE '!'")
+	}
+	if len(f.PeersOf) > 0 {
+		and(peers(f.PeersOf, &p))
+	}
+	return `SELECT ` + columns + ` FROM workspaces WHERE ` + strings.Join(where, " AND ") +
+		` ORDER BY created DESC, id DESC LIMIT ` + p.add(limit), p
+}
+
+// peers is workspace.MayTalk as a condition.
+func peers(of workspace.Line, p *params) string {
+	condition := "id <> " + p.add(of[0]) + " AND (id IN (" + below(p.add(of[0])) + " SELECT id FROM below)"
+	for _, ancestor := range of[1:] {
+		condition += " OR id = " + p.add(ancestor)
+	}
+	if of.Parent() == "" {
+		return condition + " OR parent IS NULL)"
+	}
+	return condition + " OR parent = " + p.add(of.Parent()) + ")"
+}
