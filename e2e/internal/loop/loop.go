@@ -147,9 +147,10 @@ func (l *Loop) Launch(target string) error {
 // alive returns a context that ends when the loop does.
 func (l *Loop) alive(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	ended := l.Process.Done() // of this start; there may be another soon
 	go func() {
 		select {
-		case <-l.Process.Done():
+		case <-ended:
 			cancel(errors.New("the loop ended"))
 		case <-ctx.Done():
 		}
