@@ -200,11 +200,21 @@ func (l *Loop) reload(ctx context.Context, always bool) (code int, err error) {
 	r.timing.Detect = sinceEdit(r.began, r.changes)
 	err = gobuild.Run(ctx, l.Starter, request)
 	r.timing.Build = time.Since(r.began)
+	if err != nil && ctx.Err() == nil && l.outdated(tree) {
+		// A file may have been read while an editor had it half written.
+		return l.reload(ctx, always)
+	}
 	if err != nil {
 		l.buildFailed(ctx, err, r)
 		return 1, err
 	}
 	return 0, l.swap(ctx, r)
+}
+
+// outdated reports whether the sources are others by now.
+func (l *Loop) outdated(tree source.Tree) bool {
+	now, err := l.scan()
+	return err == nil && len(now.Since(tree)) > 0
 }
 
 // swap makes the latest build serve.
