@@ -65,7 +65,9 @@ func (r *reports) RestartFailed(err error, _ time.Duration) { r.add("restart fai
 func (r *reports) Overran(pid int, _ time.Duration)         { r.add("overran %d", pid) }
 func (r *reports) DebuggerAttached(_ string, pid int)       { r.add("attached %d", pid) }
 func (r *reports) DebuggerDetached(string)                  { r.add("detached") }
-func (r *reports) DebuggerFailed(_ string, err error)       { r.add("debugger failed: %v", err) }
+func (r *reports) DebuggerFailed(client string, err error) {
+	r.add("debugger failed: %s: %v", client, err)
+}
 
 func (r *reports) Crashed(pid int, how string, _ []string, _ bool) { r.add("crashed %d: %s", pid, how) }
 

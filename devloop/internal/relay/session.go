@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"devloop/internal/dap"
 )
@@ -135,6 +137,12 @@ func clientName(first dap.Message, client *dap.Conn) string {
 	if name == "" {
 		name = arguments.ClientID
 	}
+	name = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // it is shown in a terminal
+			return -1
+		}
+		return r
+	}, name)
 	if name == "" {
 		return client.RemoteAddr().String()
 	}

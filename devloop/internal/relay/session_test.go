@@ -205,13 +205,16 @@ func TestSecondEditor(t *testing.T) {
 	first := h.connect(true)
 	first.attach(line)
 	second := h.connect(true)
-	m := second.response(second.send("initialize", map[string]string{"clientName": "another", "pathFormat": "path"}))
+	m := second.response(second.send("initialize", map[string]string{"clientName": "an\x1b[2Jother\n", "pathFormat": "path"}))
 	var message string
 	if err := m.Field("message", &message); err != nil {
 		t.Fatal(err)
 	}
 	if m.Success || !strings.Contains(message, "a test (127.0.0.1:") || !strings.Contains(message, "is debugging since") {
 		t.Errorf("initialize of a second editor = %v, %q, want a failure that names the first", m.Success, message)
+	}
+	if text := h.reports.text(); !strings.Contains(text, "an[2Jother (127.0.0.1:") {
+		t.Errorf("the terminal shows\n%q\nwant the second editor's name, without what would move the cursor", text)
 	}
 	greeting := h.get("/debugged")
 	first.continues(first.stoppedAt(line))
