@@ -12,7 +12,7 @@ import (
 
 func TestParse(t *testing.T) {
 	usual := Config{
-		Root: "/root", Dir: "/root", Listen: []string{"127.0.0.1:8080"},
+		Root: "/checkout", Dir: "/checkout", Listen: []string{"127.0.0.1:8080"},
 		ReadyTimeout: 10 * time.Second, DrainTimeout: 10 * time.Second, Air: []string{"air"}, Debugger: "dlv",
 	}
 	with := func(change func(*Config)) Config {
@@ -26,8 +26,8 @@ func TestParse(t *testing.T) {
 		err  string
 	}{
 		{"", usual, ""},
-		{"-C sub/dir", with(func(c *Config) { c.Dir = "/root/sub/dir" }), ""},
-		{"-C ./sub/../x/", with(func(c *Config) { c.Dir = "/root/x" }), ""},
+		{"-C sub/dir", with(func(c *Config) { c.Dir = "/checkout/sub/dir" }), ""},
+		{"-C ./sub/../x/", with(func(c *Config) { c.Dir = "/checkout/x" }), ""},
 		{"-C /else/where", with(func(c *Config) { c.Dir = "/else/where" }), ""},
 		{"-listen :80", with(func(c *Config) { c.Listen = []string{":80"} }), ""},
 		{"-listen [::1]:1 -listen=localhost:http", with(func(c *Config) { c.Listen = []string{"[::1]:1", "localhost:http"} }), ""},
@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			var stderr bytes.Buffer
-			got, err := Parse(strings.Fields(tt.args), "/root", &stderr)
+			got, err := Parse(strings.Fields(tt.args), "/checkout", &stderr)
 			if tt.err == "" {
 				if err != nil || !reflect.DeepEqual(got, tt.want) {
 					t.Errorf("Parse(%q) = %+v, %v, want %+v", tt.args, got, err, tt.want)
@@ -71,7 +71,7 @@ func TestParse(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, arg := range []string{"-h", "-help", "--help"} {
 		var stderr bytes.Buffer
-		if _, err := Parse([]string{arg}, "/root", &stderr); !errors.Is(err, flag.ErrHelp) {
+		if _, err := Parse([]string{arg}, "/checkout", &stderr); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("Parse(%s) = %v, want %v", arg, err, flag.ErrHelp)
 		}
 		for _, want := range []string{"usage: devloop up", "-C directory", "-listen address", "127.0.0.1:8080", "-ready-timeout", "-drain-timeout", "-announce", "-debug address", "-dlv program"} {
