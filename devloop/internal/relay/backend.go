@@ -6,9 +6,6 @@ import (
 	"devloop/internal/dap"
 )
 
-// finishTimeout bounds how long dlv may take to let go of a process.
-const finishTimeout = 4 * time.Second
-
 // A backend is a dlv that serves one editor's session for one process.
 type backend struct {
 	debugger Debugger
@@ -101,49 +98,21 @@ func (b *backend) note(m dap.Message) {
 // end. What dlv says meanwhile goes to said. Clear are requests that take the
 // editor's breakpoints away.
 func (b *backend) finish(clear []dap.Message, said func(dap.Message)) {
-	deadline := time.NewTimer(finishTimeout)
-	defer deadline.Stop()
-	until := func(done func(dap.Message) bool) {
-		for {
-			select {
-			case m, ok := <-b.messages:
-				if !ok || done(m) {
-					return
-				}
-				b.note(m)
-				said(m)
-			case <-deadline.C:
-				return
-			}
-		}
-	}
-	answered := func(seq int) func(dap.Message) bool {
-		return func(m dap.Message) bool { return m.Type == dap.Response && m.RequestSeq == seq }
-	}
-	call := func(m dap.Message) {
-		if seq, err := b.conn.Send(m); err == nil {
-			until(answered(seq))
-		}
-	}
+	e := &ending{backend: b, deadline: time.NewTimer(finishTimeout), said: said}
+	defer e.deadline.Stop()
+	e.halt()
 	// A step leaves breakpoints of its own in the process, which dlv takes away
-	// when it stops at its end or is paused, but not when it detaches.
-	if b.stepping && !b.runs {
+	// when the process is halted in the midst of it, or it ends, but not when it
+	// detaches. And what halts the process may be left to end it.
+	for unfinished := b.stepping || trapPending(b.pid); unfinished && !e.late; unfinished = trapPending(b.pid) {
 		for _, m := range clear {
-			call(m)
+			e.call(m)
 		}
-		call(dap.NewRequest("continue", map[string]int{"threadId": 1}))
-		b.runs = true
-	}
-	if b.runs {
-		if seq, err := b.conn.Send(dap.NewRequest("pause", map[string]int{"threadId": 1})); err == nil {
-			until(func(m dap.Message) bool {
-				failed := answered(seq)(m) && !m.Success
-				return failed || m.Event == "stopped" || m.Event == "terminated"
-			})
-		}
+		e.resume()
+		e.halt()
 	}
 	// A signal would not do: dlv may wait for the process for ever then.
-	call(dap.NewRequest("disconnect", map[string]bool{"terminateDebuggee": false}))
+	e.call(dap.NewRequest("disconnect", map[string]bool{"terminateDebuggee": false}))
 	b.close()
 }
 

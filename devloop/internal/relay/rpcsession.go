@@ -134,6 +134,7 @@ type (
 		LocExpr    string `json:",omitempty"`
 		Suspended  bool   // keep it also if it has no place
 	}
+	clearIn   struct{ Id int }
 	commandIn struct {
 		Name string `json:"name"`
 	}
@@ -172,8 +173,27 @@ func (s *rpcSession) letGo() {
 	}
 	// Without it the breakpoints of a step would stay in the process.
 	_, _ = b.call(ctx, "RPCServer.CancelNext", struct{}{}, ignore)
+	for trapPending(b.pid) && ctx.Err() == nil {
+		s.absorb(ctx, ignore)
+	}
 	_, _ = b.call(ctx, methodDetach, detachIn{false}, ignore)
 	s.part(b.debugger.End, "the server has been reloaded")
+}
+
+// absorb has a process that stands still take what is left of having been
+// halted, and stand still again.
+func (s *rpcSession) absorb(ctx context.Context, ignore func(rpcMessage)) {
+	b := s.backend
+	if result, err := b.call(ctx, methodList, listIn{}, ignore); err == nil {
+		var out listOut
+		_ = json.Unmarshal(result, &out) // none
+		for _, each := range out.Breakpoints {
+			_, _ = b.call(ctx, "RPCServer.ClearBreakpoint", clearIn{each.id()}, ignore)
+		}
+	}
+	params, _ := json.Marshal(commandIn{"continue"})
+	b.post(methodCommand, []json.RawMessage{params})
+	_, _ = b.call(ctx, methodCommand, commandIn{"halt"}, ignore)
 }
 
 // part ends dlv. A command that waits for a stop is given again in the next

@@ -383,15 +383,18 @@ func (s *session) forward(m dap.Message) {
 		s.config.record(m)
 	}
 	b := s.backend
-	if resumes := m.Command == "continue" || steps(m); resumes {
+	resumes, stood := m.Command == "continue" || steps(m), !b.runs
+	if resumes {
 		b.runs, b.stepping = true, b.stepping || steps(m)
 	}
 	b.pass(m, func(response dap.Message) {
 		switch {
 		case configures(m):
 			response = s.config.answered(m, response, b.numbers)
-		case response.Success && (m.Command == "continue" || steps(m)):
+		case resumes && response.Success:
 			s.stopped = 0
+		case resumes && stood: // and still does: dlv has refused
+			b.runs = false
 		}
 		s.send(answerTo(m, response))
 	})

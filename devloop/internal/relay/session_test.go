@@ -108,6 +108,10 @@ func TestReloadWhile(t *testing.T) {
 	}{
 		{"stopped", func(e *editor, line int) { e.stoppedAt(line) }},
 		{"stepping", func(e *editor, line int) { e.send("next", map[string]int{"threadId": e.stoppedAt(line)}) }},
+		{"going on to the next stop", func(e *editor, line int) {
+			e.send("continue", map[string]int{"threadId": e.stoppedAt(line)})
+		}},
+		{"refused a step back", func(e *editor, line int) { e.send("stepBack", map[string]int{"threadId": e.stoppedAt(line)}) }},
 		{"looking at variables", func(e *editor, line int) {
 			thread := e.stoppedAt(line)
 			for range 20 {

@@ -1,0 +1,35 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// dead reports whether a process has ended, be it that nobody has reaped it
+// yet (proc_pid_stat(5)): whoever traces a process has to, before its parent.
+func dead(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	_, after, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
+}
+
+// trapPending reports whether a SIGTRAP waits for a process that stands still
+// (proc_pid_status(5)). Dlv stops a process by that signal; when the process
+// stops by itself at that moment, the signal is left, and would end a process
+// that nobody traces any more.
+func trapPending(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false // it has ended
+	}
+	_, after, _ := bytes.Cut(status, []byte("\nShdPnd:"))
+	mask, _, _ := bytes.Cut(after, []byte("\n"))
+	pending, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
+	return err == nil && pending&(1<<(syscall.SIGTRAP-1)) != 0
+}
