@@ -19,7 +19,7 @@ const healthTimeout = 4 * time.Second
 // that has no shell or other program to ask with. It speaks HTTP by hand: the
 // client of net/http would make every build and every start of the server
 // slower.
-func healthcheck(ctx context.Context, cfg config.Config, _ func(string) string, s streams) error {
+func healthcheck(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	addr := dialAddr(cfg.ListenAddr)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,53 +42,72 @@ func main() {
 // indent sets the further lines of an error apart from other output.
 func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
 
+// A verb is one or two words, which flags follow if it has any.
 type verb struct {
 	name, help string
-	run        func(ctx context.Context, cfg config.Config, getenv func(string) string, s streams) error
+	flags      bool
+	run        func(ctx context.Context, cfg config.Config, args []string, getenv func(string) string, s streams) error
 }
 
 func verbs() []verb {
 	return []verb{
-		{"serve", "serve the API until SIGTERM; the default", serve},
-		{"migrate", "bring the database's schema up to date, and exit", migrateOnly},
-		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit 1 if it is not", healthcheck},
+		{"serve", "serve the API until SIGTERM; the default", false, serve},
+		{"migrate", "bring the database's schema up to date, and exit", false, migrateOnly},
+		{"token create", "make a token in the database, and print it; -h lists its flags", true, createToken},
+		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit 1 if it is not", false, healthcheck},
 	}
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, s streams) error {
 	name := "serve"
 	if len(args) > 0 {
-		name = args[0]
-	}
-	if len(args) > 1 {
-		return fmt.Errorf("unexpected argument %q after %s; settings come from the environment (workspace-server -h)", args[1], name)
+		name, args = args[0], args[1:]
 	}
 	switch name {
 	case "-h", "-help", "--help", "help":
 		_, err := io.WriteString(s.out, help())
-		return err
+		return errors.Join(err, noMore(name, args))
 	case "version", "-version", "--version":
+		if err := noMore(name, args); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintln(s.out, build())
 		return err
 	}
 	for _, v := range verbs() {
-		if v.name != name {
+		first, second, two := strings.Cut(v.name, " ")
+		if first != name || two && (len(args) == 0 || args[0] != second) {
 			continue
+		}
+		if two {
+			args = args[1:]
+		}
+		if !v.flags {
+			if err := noMore(v.name, args); err != nil {
+				return err
+			}
 		}
 		cfg, err := config.Load(getenv)
 		if err != nil {
 			return err
 		}
-		return v.run(ctx, cfg, getenv, s)
+		return v.run(ctx, cfg, args, getenv, s)
 	}
-	return fmt.Errorf("unknown verb %q; workspace-server -h lists them", name)
+	return fmt.Errorf("unknown verb %q; workspace-server -h lists them", strings.Join(append([]string{name}, args...), " "))
+}
+
+func noMore(name string, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q after %s; settings come from the environment (workspace-server -h)", args[0], name)
 }
 
 func help() string {
 	var b strings.Builder
 	b.WriteString("workspace-server runs, arranges and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
 	for _, v := range append(verbs(), verb{name: "version", help: "print what was built"}) {
-		fmt.Fprintf(&b, "  %-12s %s\n", v.name, v.help)
+		fmt.Fprintf(&b, "  %-13s %s\n", v.name, v.help)
 	}
 	b.WriteString("\nSettings are environment variables; an empty one counts as unset:\n\n")
 	b.WriteString(config.Table())

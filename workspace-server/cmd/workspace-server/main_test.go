@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"testing"
 
+	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
 	"workspace-server/internal/leak"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/token"
 )
 
 // TestMain is also the program itself, when a test starts it.
@@ -163,6 +165,16 @@ func listenLoopback(t *testing.T) (*net.TCPListener, string) {
 	return ln.(*net.TCPListener), "http://" + ln.Addr().String()
 }
 
+// authorization returns the header of a server's first administrator.
+func authorization(t *testing.T, database storetest.Database) string {
+	t.Helper()
+	secret, err := os.ReadFile(filepath.Join(database.Dir, bootstrap.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Bearer " + strings.TrimSpace(string(secret))
+}
+
 func TestVerbs(t *testing.T) {
 	state := "STATE_DIRECTORY=" + t.TempDir()
 	tests := []struct {
@@ -176,6 +188,15 @@ func TestVerbs(t *testing.T) {
 		{[]string{"help"}, []string{"ENV=prod"}, 0, config.Table(), ""},
 		{[]string{"version"}, nil, 0, build()[:4], ""},
 		{[]string{"srve"}, nil, 1, "", `unknown verb "srve"; workspace-server -h lists them`},
+		{[]string{"token"}, nil, 1, "", `unknown verb "token"`},
+		{[]string{"token", "make"}, nil, 1, "", `unknown verb "token make"`},
+		{[]string{"token", "create", "-h"}, []string{state}, 0, "", "-workspace"},
+		{[]string{"token", "create", "-rle=x"}, []string{state}, 1, "", "workspace-server token create -h lists the flags"},
+		{[]string{"token", "create", "admin"}, []string{state}, 1, "", `unexpected argument "admin"`},
+		{[]string{"token", "create", "-role=root"}, []string{state}, 1, "", "role has to be admin or workspace"},
+		{[]string{"token", "create", "-role=workspace"}, []string{state}, 1, "", "needs workspace, the id of the one that it is for"},
+		{[]string{"token", "create", "-role=workspace", "-workspace=ws_none"}, []string{state}, 1, "", `There is no workspace "ws_none"`},
+		{[]string{"version", "1"}, nil, 1, "", `unexpected argument "1" after version`},
 		{[]string{"serve", "--port=1"}, nil, 1, "", `unexpected argument "--port=1" after serve`},
 		{nil, []string{state, "ENV=prod", "LOG_LEVEL=loud"}, 1, "", "ENV=\"prod\" is not accepted: did you mean production?"},
 		{[]string{"migrate"}, []string{"ENV=prod", state}, 1, "", "did you mean production?"},
@@ -192,6 +213,31 @@ func TestVerbs(t *testing.T) {
 				tt.args, tt.env, err, &stdout, &stderr, tt.code, tt.out, tt.err)
 		}
 	}
+}
+
+// A token of the command is good at once at a server that runs already.
+func TestTokenVerb(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		ln, url := listenLoopback(t)
+		p := start(t, ln, database)
+		cmd := command(t, []string{"token", "create", "-name", "CI", "-expires", "1h"}, settings(database)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("token create: %v\n%s", err, &stderr)
+		}
+		c := &clients{url: url, authorization: "Bearer " + strings.TrimSpace(string(out))}
+		var self token.Token
+		if err := c.call(http.DefaultClient, "GET", "/v1/tokens/self", "", 200, &self); err != nil || self.Name != "CI" || self.Role != token.Admin || self.Expires == 0 {
+			t.Errorf("GET /v1/tokens/self = %+v, %v, want the administrator's token that was made", self, err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		p.stop()
+		if log := p.log.String(); !strings.Contains(log, filepath.Join(database.Dir, bootstrap.File)) {
+			t.Errorf("the server does not say where the first token is; its log:\n%s", log)
+		}
+	})
 }
 
 func TestMigrateVerb(t *testing.T) {
@@ -259,7 +305,7 @@ func TestSecondSignalIsHard(t *testing.T) {
 		}
 		defer nc.Close()
 		// A body that never ends keeps the server until its own limit.
-		if _, err := io.WriteString(nc, "POST /v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(nc, "POST /v1/workspaces HTTP/1.1\r\nHost: x\r\nAuthorization: "+authorization(t, database)+"\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := nc.Read(make([]byte, 1)); err != nil { // 100 Continue: it is being read

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"workspace-server/internal/api"
+	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
 	"workspace-server/internal/feed"
 	"workspace-server/internal/migrate"
@@ -27,8 +28,11 @@ const (
 	retry       = 2 * time.Second
 )
 
+// heartbeat is how often a stream without events says that it is alive.
+const heartbeat = 15 * time.Second
+
 // serve serves until ctx is done, and then drains.
-func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s streams) (err error) {
+func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(string) string, s streams) (err error) {
 	started := time.Now()
 	log := logger(cfg, s)
 	log.Debug("starting", "pid", os.Getpid(), "config", cfg)
@@ -55,6 +59,10 @@ func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
+	if err := firstToken(ctx, cfg, db, log); err != nil {
+		return err
+	}
+
 	// Polling and streams outlive ctx, so that they end in their turn.
 	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
 	streaming, stopStreams := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,12 +79,14 @@ func serve(ctx context.Context, cfg config.Config, getenv func(string) string, s
 		Events:     workspaces,
 		Feed:       events,
 		Templates:  dir,
+		Tokens:     workspaces,
 		Database:   db,
 		Log:        log,
 		Build:      buildOnce(),
 		Started:    started,
 		Stopping:   streaming,
 		Retry:      retryOf(cfg),
+		Heartbeat:  heartbeat,
 	}), log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
@@ -131,7 +141,7 @@ func tell(log *slog.Logger, manager systemd.Environment, state string) {
 }
 
 // migrateOnly is what serve does first.
-func migrateOnly(ctx context.Context, cfg config.Config, _ func(string) string, s streams) error {
+func migrateOnly(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) error {
 	log := logger(cfg, s)
 	db, err := openDatabase(ctx, cfg, log)
 	if err != nil {
@@ -139,6 +149,23 @@ func migrateOnly(ctx context.Context, cfg config.Config, _ func(string) string, 
 	}
 	log.Info("the schema is up to date", "database", db.Driver())
 	return db.Close()
+}
+
+// firstToken sees to it that somebody can use the server. In development the
+// file is wanted whatever tokens there are: the database may be older than the
+// state directory, and a developer has no other way in.
+func firstToken(ctx context.Context, cfg config.Config, db *store.DB, log *slog.Logger) error {
+	tokens := store.New(db, func(int64) {}) // they are no events
+	first, err := bootstrap.Admin(ctx, cfg.StateDirectory, cfg.Env == config.Development, tokens)
+	switch {
+	case err != nil:
+		return err
+	case first.Made:
+		log.Info("made the first administrator's token", "file", first.Path)
+	case first.Path != "" && !first.Good:
+		log.Warn("the administrator's token in the state directory was revoked: remove the file, or make another token by 'workspace-server token create'", "file", first.Path)
+	}
+	return nil
 }
 
 // openDatabase returns a database that answers and has the schema of this binary.

@@ -20,7 +20,9 @@ import (
 
 // clients are requests of all kinds, sent until they are stopped.
 type clients struct {
-	url   string
+	url           string
+	authorization string
+
 	stop  chan struct{}
 	wg    sync.WaitGroup
 	count atomic.Int64
@@ -70,6 +72,7 @@ func (c *clients) call(client *http.Client, method, path, body string, want int,
 		req.Body = nil
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", c.authorization)
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
@@ -135,6 +138,7 @@ func (c *clients) follow(ctx context.Context, last func() int64) ([]int64, error
 		if err != nil {
 			return seen, err
 		}
+		req.Header.Set("Authorization", c.authorization)
 		req.Header.Set("Accept", "text/event-stream")
 		req.Header.Set("Last-Event-ID", id)
 		resp, err := client.Do(req)
@@ -176,7 +180,7 @@ func TestSwap(t *testing.T) {
 		const rounds = 6
 		ln, url := listenLoopback(t)
 		old := start(t, ln, database)
-		c := &clients{url: url, stop: make(chan struct{})}
+		c := &clients{url: url, authorization: authorization(t, database), stop: make(chan struct{})}
 		for range 3 {
 			c.run(&http.Transport{}, c.createAndDelete)
 			c.run(&http.Transport{}, c.list)
@@ -255,13 +259,13 @@ func TestServersAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, url := range urls {
 			wg.Go(func() {
-				c := &clients{url: url}
+				c := &clients{url: url, authorization: authorization(t, database)}
 				if seen, err := c.follow(t.Context(), func() int64 { return 6 }); err != nil || len(seen) != 6 {
 					t.Errorf("a server's stream shows %v, %v, want 6 events", seen, err)
 				}
 			})
 			wg.Go(func() {
-				c := &clients{url: url}
+				c := &clients{url: url, authorization: authorization(t, database)}
 				client := &http.Client{Transport: &http.Transport{}}
 				defer client.CloseIdleConnections()
 				if err := c.createAndDelete(client); err != nil {
@@ -284,7 +288,7 @@ func TestStopWithStreamsOpen(t *testing.T) {
 		p := start(t, ln, database, "DRAIN_TIMEOUT=10m")
 		var wg sync.WaitGroup
 		for range 5 {
-			resp, err := http.DefaultClient.Do(newStreamRequest(t, url))
+			resp, err := http.DefaultClient.Do(newStreamRequest(t, url, authorization(t, database)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,12 +312,13 @@ func TestStopWithStreamsOpen(t *testing.T) {
 	})
 }
 
-func newStreamRequest(t *testing.T, url string) *http.Request {
+func newStreamRequest(t *testing.T, url, authorization string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/v1/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Authorization", authorization)
 	req.Header.Set("Accept", "text/event-stream")
 	return req
 }

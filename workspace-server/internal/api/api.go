@@ -10,6 +10,7 @@ import (
 
 	"workspace-server/internal/feed"
 	"workspace-server/internal/templates"
+	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
@@ -38,6 +39,7 @@ type Deps struct {
 	Events     workspace.EventLog
 	Feed       *feed.Feed
 	Templates  Templates
+	Tokens     token.Store
 	Database   Database
 	Log        *slog.Logger
 
@@ -49,28 +51,46 @@ type Deps struct {
 
 	// Retry is how long a client of a stream waits before it connects again.
 	Retry time.Duration
+	// Heartbeat is how often a stream says that it is alive, and looks whether
+	// its client may still read it.
+	Heartbeat time.Duration
 }
 
 type api struct{ Deps }
+
+// A route is one thing that can be asked for, and who may.
+type route struct {
+	pattern string
+	access  access
+	handle  handler
+}
+
+func (a *api) routes() []route {
+	return []route{
+		{"GET /healthz", public, a.getHealth},
+		{"GET /readyz", public, a.getReady},
+		{"POST /v1/workspaces", admin, a.createWorkspace},
+		{"GET /v1/workspaces", admin, a.listWorkspaces},
+		{"GET /v1/workspaces/{id}", own, a.getWorkspace},
+		{"PATCH /v1/workspaces/{id}", own, a.patchWorkspace},
+		{"DELETE /v1/workspaces/{id}", admin, a.deleteWorkspace},
+		{"GET /v1/workspaces/{id}/peers", own, a.listPeers},
+		{"GET /v1/workspaces/{id}/peers/{peer}", own, a.getPeer},
+		{"GET /v1/templates", admin, a.listTemplates},
+		{"GET /v1/events", anyone, a.getEvents},
+		{"POST /v1/tokens", admin, a.createToken},
+		{"GET /v1/tokens", admin, a.listTokens},
+		{"DELETE /v1/tokens/{id}", admin, a.revokeToken},
+		{"GET /v1/tokens/self", anyone, a.getSelf},
+	}
+}
 
 // New returns the handler of all routes.
 func New(deps Deps) http.Handler {
 	a := &api{deps}
 	mux := http.NewServeMux()
-	for pattern, handle := range map[string]handler{
-		"GET /healthz":                         a.getHealth,
-		"GET /readyz":                          a.getReady,
-		"POST /v1/workspaces":                  a.createWorkspace,
-		"GET /v1/workspaces":                   a.listWorkspaces,
-		"GET /v1/workspaces/{id}":              a.getWorkspace,
-		"PATCH /v1/workspaces/{id}":            a.patchWorkspace,
-		"DELETE /v1/workspaces/{id}":           a.deleteWorkspace,
-		"GET /v1/workspaces/{id}/peers":        a.listPeers,
-		"GET /v1/workspaces/{id}/peers/{peer}": a.getPeer,
-		"GET /v1/templates":                    a.listTemplates,
-		"GET /v1/events":                       a.getEvents,
-	} {
-		mux.Handle(pattern, handle)
+	for _, r := range a.routes() {
+		mux.Handle(r.pattern, a.guard(r.access, r.handle))
 	}
 	return &edge{mux: mux, log: deps.Log}
 }

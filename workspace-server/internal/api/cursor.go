@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
@@ -32,7 +33,7 @@ func decodeCursor(text, scope string) (workspace.Cursor, error) {
 	id, made, _ := strings.Cut(rest, " ")
 	ms, numErr := strconv.ParseInt(created, 10, 64)
 	c := workspace.Cursor{Created: ms, ID: id}
-	if err != nil || !found || numErr != nil || !workspace.IsID(id) || encodeCursor(c, made) != text {
+	if err != nil || !found || numErr != nil || !workspace.IsID(id) && !token.IsID(id) || encodeCursor(c, made) != text {
 		return workspace.Cursor{}, workspace.Errorf(workspace.Invalid,
 			`The parameter "cursor" has to be what "next" was in an answer, unchanged.`)
 	}

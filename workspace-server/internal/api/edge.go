@@ -78,6 +78,9 @@ func (e *edge) fail(rec *recorder, r *http.Request, id string) {
 	if p.allow != "" {
 		rec.Header().Set("Allow", p.allow)
 	}
+	if p.challenge != "" {
+		rec.Header().Set("WWW-Authenticate", p.challenge)
+	}
 	if p.retryAfter != "" {
 		rec.Header().Set("Retry-After", p.retryAfter)
 	}
@@ -108,6 +111,9 @@ func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.D
 		slog.Int("status", rec.status),
 		slog.Duration("took", took.Round(time.Microsecond)),
 		slog.String("request_id", id),
+	}
+	if rec.caller != "" {
+		attrs = append(attrs, slog.String("token", rec.caller))
 	}
 	if rec.err != nil {
 		attrs = append(attrs, slog.Any("error", rec.err))
@@ -151,7 +157,8 @@ type recorder struct {
 	http.ResponseWriter
 	status  int // 0: nothing was written
 	err     error
-	aborted bool // the answer is incomplete
+	aborted bool   // the answer is incomplete
+	caller  string // the id of the token that came with the request
 }
 
 // WriteHeader implements http.ResponseWriter.

@@ -31,6 +31,9 @@ type events struct {
 // starts at the present end. Else it is a page of JSON, which without a number
 // starts at the first event, and which waits up to "wait" seconds for an event
 // when there is none.
+//
+// The token of a workspace sees that workspace's events only; their numbers are
+// the same for all, so that they have gaps then.
 func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 	values, err := query(r, nil, "after", "wait")
 	if err != nil {
@@ -86,6 +89,14 @@ func startOf(after, lastEventID string) (int64, bool, error) {
 	return 0, false, nil
 }
 
+// visible returns the workspace whose events a caller may see, empty for all.
+func visible(r *http.Request) string {
+	if c := callerOf(r); c.MayAdmin() != nil {
+		return c.Workspace
+	}
+	return ""
+}
+
 func wantsStream(r *http.Request) bool {
 	for _, accept := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(accept, ",") {
@@ -100,12 +111,13 @@ func wantsStream(r *http.Request) bool {
 // pollEvents answers when there are events, when the time is over, or when the
 // server stops.
 func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wait time.Duration) error {
+	of := visible(r)
 	sub := a.Feed.Subscribe()
 	defer sub.Close()
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	for {
-		items, err := a.Events.Events(r.Context(), after, eventsAtOnce)
+		items, err := a.Events.Events(r.Context(), of, after, eventsAtOnce)
 		if err != nil {
 			return err
 		}

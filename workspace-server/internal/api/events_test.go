@@ -74,6 +74,7 @@ func (a *testAPI) stream(path string, headers ...string) *sse {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	req.Header.Set("Authorization", "Bearer "+string(a.secret))
 	req.Header.Set("Accept", "text/event-stream")
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")

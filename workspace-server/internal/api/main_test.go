@@ -19,6 +19,7 @@ import (
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/templates"
+	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
@@ -51,7 +52,8 @@ type testAPI struct {
 	store     *store.Store
 	templates string
 	log       *logBuffer
-	stop      func() // ends streams and long polls
+	secret    token.Secret // an administrator's
+	stop      func()       // ends streams and long polls
 }
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
@@ -72,14 +74,17 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Events:     a.store,
 		Feed:       events,
 		Templates:  templates.New(a.templates),
+		Tokens:     a.store,
 		Database:   db,
 		Log:        log,
 		Build:      func() string { return "test" },
 		Started:    time.Unix(1_700_000_000, 0),
 		Stopping:   stopping,
 		Retry:      20 * time.Millisecond,
+		Heartbeat:  heartbeat,
 	}))
 	a.url, a.client = srv.URL, srv.Client()
+	a.secret = a.token(token.Spec{Role: token.Admin})
 	t.Cleanup(func() {
 		stop()
 		srv.Close()
@@ -89,6 +94,20 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	return a
 }
 
+// token makes a token.
+func (a *testAPI) token(spec token.Spec) token.Secret {
+	a.t.Helper()
+	secret := token.NewSecret()
+	made, err := token.New(spec, secret, time.Now())
+	if err == nil {
+		err = a.store.CreateToken(a.t.Context(), made, secret.Hash())
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return secret
+}
+
 // answer is what a request was answered with.
 type answer struct {
 	status int
@@ -96,7 +115,8 @@ type answer struct {
 	body   string
 }
 
-// do sends a request; headers are given as "Name: value".
+// do sends a request; headers are given as "Name: value". It is an
+// administrator's, unless they say otherwise.
 func (a *testAPI) do(method, path, body string, headers ...string) answer {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, strings.NewReader(body))
@@ -106,8 +126,13 @@ func (a *testAPI) do(method, path, body string, headers ...string) answer {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set("Authorization", "Bearer "+string(a.secret))
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
+		if value == "" {
+			req.Header.Del(name)
+			continue
+		}
 		req.Header.Set(name, value)
 	}
 	resp, err := a.client.Do(req)

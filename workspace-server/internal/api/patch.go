@@ -32,6 +32,12 @@ func (a *api) patchWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// An agent may name itself, but not choose whom it may talk to.
+	if patch.Parent != nil {
+		if err := callerOf(r).MayAdmin(); err != nil {
+			return err
+		}
+	}
 	patched, err := a.Workspaces.Update(r.Context(), id, patch, match)
 	if err != nil {
 		return err

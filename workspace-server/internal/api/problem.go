@@ -19,6 +19,7 @@ type problem struct {
 	RequestID string         `json:"request_id"`
 
 	allow      string
+	challenge  string
 	retryAfter string // seconds
 }
 
@@ -40,6 +41,8 @@ func problemOf(err error) *problem {
 	switch p.Kind {
 	case workspace.Invalid:
 		p.Status = http.StatusBadRequest
+	case workspace.Forbidden:
+		p.Status = http.StatusForbidden
 	case workspace.NotFound:
 		p.Status = http.StatusNotFound
 	case workspace.Conflict:

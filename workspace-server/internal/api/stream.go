@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	heartbeat = 15 * time.Second
-
 	// A client that does not read is cut off after writeTimeout, and when the
 	// server stops after stopTimeout.
 	streamWriteTimeout = 10 * time.Second
@@ -22,6 +20,7 @@ const (
 // goes. It begins with the place that it starts from, so that a client that
 // got no event yet still reconnects without a gap.
 func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) error {
+	c, of := callerOf(r), visible(r)
 	sub := a.Feed.Subscribe()
 	defer sub.Close()
 
@@ -39,10 +38,10 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	if !out.write(fmt.Sprintf("%sid: %d\n\n", retry, after)) {
 		return nil
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(a.Heartbeat)
 	defer beat.Stop()
 	for {
-		items, err := a.Events.Events(r.Context(), after, eventsAtOnce)
+		items, err := a.Events.Events(r.Context(), of, after, eventsAtOnce)
 		if err != nil {
 			// The answer has begun, so the edge can only cut it short; the
 			// client then reconnects and continues.
@@ -67,6 +66,9 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 		select {
 		case <-sub.C:
 		case <-beat.C:
+			if err := a.still(r.Context(), c); err != nil {
+				return err
+			}
 			if !out.write(": alive\n\n") {
 				return nil
 			}

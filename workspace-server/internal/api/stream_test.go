@@ -8,11 +8,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"workspace-server/internal/feed"
+	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
@@ -28,7 +30,7 @@ func (l *eventLog) LastEvent(context.Context) (int64, error) {
 	return l.n, nil
 }
 
-func (l *eventLog) Events(ctx context.Context, after int64, limit int) ([]workspace.Event, error) {
+func (l *eventLog) Events(ctx context.Context, _ string, after int64, limit int) ([]workspace.Event, error) {
 	last, err := l.LastEvent(ctx)
 	items := []workspace.Event{}
 	for seq := after + 1; seq <= last && len(items) < limit; seq++ {
@@ -36,6 +38,22 @@ func (l *eventLog) Events(ctx context.Context, after int64, limit int) ([]worksp
 	}
 	return items, err
 }
+
+// admins is a database in which every token is an administrator's, until none is.
+type admins struct {
+	token.Store
+	revoked atomic.Bool
+}
+
+func (a *admins) Authenticate(context.Context, string) (token.Token, error) {
+	t := token.Token{Role: token.Admin}
+	if a.revoked.Load() {
+		t.Revoked = 1
+	}
+	return t, t.Check(time.Now())
+}
+
+const heartbeat = 15 * time.Second
 
 // writer is a connection whose client reads, or does not.
 type writer struct {
@@ -90,12 +108,18 @@ func (w *writer) String() string {
 // startStream serves a stream on w, and returns when it ended.
 func startStream(t *testing.T, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
 	t.Helper()
+	return startStreamOf(t, &admins{}, log, f, w)
+}
+
+func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
+	t.Helper()
 	stopping, stop := contextWithCancel(t)
-	a := &api{Deps{Events: log, Feed: f, Stopping: stopping, Retry: time.Second, Log: slog.New(slog.DiscardHandler)}}
+	a := &api{Deps{Events: log, Feed: f, Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
 	done := make(chan time.Time, 1)
-	r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/events", nil)
+	ctx := context.WithValue(t.Context(), callerKey{}, caller{Token: token.Token{Role: token.Admin}})
+	r := httptest.NewRequestWithContext(ctx, "GET", "/v1/events", nil)
 	go func() {
-		if err := a.streamEvents(w, r, 0); err != nil {
+		if err := a.streamEvents(w, r, 0); err != nil && !tokens.revoked.Load() {
 			t.Errorf("streamEvents = %v", err)
 		}
 		done <- time.Now()
@@ -119,6 +143,23 @@ func TestStreamBeatsWhenNothingHappens(t *testing.T) {
 		want := "retry: 1000\nid: 0\n\n: alive\n\n: alive\n\nid: 1\nevent: test\n" +
 			`data: {"seq":1,"type":"test","workspace":"","at":0,"data":{}}` + "\n\nretry: 1000\n\n"
 		if got := w.String(); got != want {
+			t.Errorf("stream =\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// A stream ends soon after its token has.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens, w := &admins{}, newWriter(true)
+		_, ended := startStreamOf(t, tokens, &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), w)
+		time.Sleep(heartbeat + time.Second)
+		tokens.revoked.Store(true)
+		revoked := time.Now()
+		if took := (<-ended).Sub(revoked); took != heartbeat-time.Second {
+			t.Errorf("the stream ends %v after its token was revoked, want at the next heartbeat", took)
+		}
+		if got, want := w.String(), "retry: 1000\nid: 0\n\n: alive\n\n"; got != want {
 			t.Errorf("stream =\n%s\nwant\n%s", got, want)
 		}
 	})

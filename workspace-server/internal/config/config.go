@@ -25,7 +25,7 @@ const (
 type Config struct {
 	ListenAddr     string
 	DatabaseURL    string // empty: SQLite in StateDirectory
-	StateDirectory string // set only when DatabaseURL is empty
+	StateDirectory string
 	TemplatesDir   string
 	WatchReload    bool
 	Env            string
@@ -54,7 +54,7 @@ func Vars() []Var {
 		},
 		{
 			"STATE_DIRECTORY", "$XDG_STATE_HOME/workspace-server, else ~/.local/state/workspace-server", "absolute path",
-			"Where the SQLite database lives. Made, with mode 0700, when it does not exist.",
+			"Where the administrator's token and the SQLite database live. Made, with mode 0700, when it does not exist.",
 		},
 		{
 			"TEMPLATES_DIR", "templates", "path",
@@ -93,9 +93,7 @@ func Load(getenv func(string) string) (Config, error) {
 		DrainTimeout: r.drainTimeout(),
 	}
 	cfg.Env = r.env(cfg.WatchReload)
-	if getenv("DATABASE_URL") == "" {
-		cfg.StateDirectory = r.stateDirectory()
-	}
+	cfg.StateDirectory = r.stateDirectory()
 	if err := errors.Join(r.errs...); err != nil {
 		return Config{}, err
 	}
@@ -219,7 +217,7 @@ func (r *reader) stateDirectory() string {
 	}
 	home := r.getenv("HOME")
 	if !filepath.IsAbs(home) {
-		r.errs = append(r.errs, errors.New("there is no place for the database: set DATABASE_URL for Postgres, or STATE_DIRECTORY for SQLite"))
+		r.errs = append(r.errs, errors.New("there is no place for the server's files: set STATE_DIRECTORY"))
 		return ""
 	}
 	return filepath.Join(home, ".local", "state", "workspace-server")

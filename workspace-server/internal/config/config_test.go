@@ -46,7 +46,7 @@ func TestLoad(t *testing.T) {
 			[]string{"DATABASE_URL=postgres://u:hunter2@db:5432/app?sslmode=disable&password=hunter2"},
 			"DATABASE_URL=postgres://u@db:5432/app?sslmode=disable",
 		},
-		{[]string{"DATABASE_URL=postgresql://u:hunter2@db/app", "HOME="}, "STATE_DIRECTORY="},
+		{[]string{"DATABASE_URL=postgresql://u:hunter2@db/app"}, "STATE_DIRECTORY=/home/dev/.local/state/workspace-server"},
 	}
 	for _, tt := range tests {
 		cfg, err := Load(env(tt.env...))
@@ -84,7 +84,7 @@ func TestLoadRefuses(t *testing.T) {
 		{[]string{"DRAIN_TIMEOUT=-1s"}, "above 0"},
 		{[]string{"DRAIN_TIMEOUT=1h"}, "up to 10m"},
 		{[]string{"STATE_DIRECTORY=state"}, "give an absolute path"},
-		{[]string{"HOME="}, "set DATABASE_URL for Postgres, or STATE_DIRECTORY for SQLite"},
+		{[]string{"HOME="}, "no place for the server's files: set STATE_DIRECTORY"},
 		{[]string{"DATABASE_URL=mysql://u:hunter2@db/app"}, "does not start with postgres://"},
 		{[]string{"DATABASE_URL=hunter2"}, "does not start with postgres://"},
 		{[]string{"DATABASE_URL=postgres://u:hunter2%@db/app"}, "percent-encode special characters"},

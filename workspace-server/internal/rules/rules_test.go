@@ -62,18 +62,22 @@ func TestImportDirections(t *testing.T) {
 		"internal/systemd":   {nil, "a protocol, and not ours"},
 		"migrations":         {nil, "only files"},
 		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
-		"internal/store":     {[]string{"internal/workspace"}, "it stores the domain, and knows nothing of who asks"},
+		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
+		"internal/bootstrap": {[]string{"internal/token"}, "it writes one file, and sees storage by an interface of its own"},
+		"internal/store": {
+			[]string{"internal/token", "internal/workspace"}, "it stores the domain, and knows nothing of who asks",
+		},
 		"internal/store/storetest": {
 			[]string{"internal/store", "internal/migrate", "migrations"}, "tests need a database with its schema",
 		},
 		"internal/api": {
-			[]string{"internal/workspace", "internal/feed", "internal/templates"},
+			[]string{"internal/workspace", "internal/feed", "internal/templates", "internal/token"},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
 		"cmd/workspace-server": {
 			[]string{
-				"internal/api", "internal/config", "internal/feed", "internal/migrate", "internal/server",
-				"internal/store", "internal/systemd", "internal/templates", "migrations",
+				"internal/api", "internal/bootstrap", "internal/config", "internal/feed", "internal/migrate", "internal/server",
+				"internal/store", "internal/systemd", "internal/templates", "internal/token", "migrations",
 			}, "it wires everything together",
 		},
 	}

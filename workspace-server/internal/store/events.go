@@ -49,16 +49,20 @@ func (s *Store) LastEvent(ctx context.Context) (int64, error) {
 }
 
 // Events implements workspace.EventLog.
-func (s *Store) Events(ctx context.Context, after int64, limit int) ([]workspace.Event, error) {
-	events, err := s.events(ctx, after, limit)
+func (s *Store) Events(ctx context.Context, id string, after int64, limit int) ([]workspace.Event, error) {
+	events, err := s.events(ctx, id, after, limit)
 	return events, s.db.fail("read events", err)
 }
 
-func (s *Store) events(ctx context.Context, after int64, limit int) ([]workspace.Event, error) {
+func (s *Store) events(ctx context.Context, id string, after int64, limit int) ([]workspace.Event, error) {
+	var p params
+	where := "seq > " + p.add(after)
+	if id != "" {
+		where += " AND workspace = " + p.add(id)
+	}
 	rows, err := s.db.read.QueryContext(ctx, `
 		SELECT seq, type, workspace, at, data FROM events
-		WHERE seq > $1 ORDER BY seq LIMIT $2`,
-		after, limit)
+		WHERE `+where+` ORDER BY seq LIMIT `+p.add(limit), p...)
 	if err != nil {
 		return nil, err
 	}

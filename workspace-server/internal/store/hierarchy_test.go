@@ -45,7 +45,7 @@ func told(t *testing.T, s *store.Store, after int64, ids map[string]string) []st
 	for name, id := range ids {
 		names[id] = name
 	}
-	events, err := s.Events(t.Context(), after, 1000)
+	events, err := s.Events(t.Context(), "", after, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

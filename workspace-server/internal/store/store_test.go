@@ -67,7 +67,7 @@ func TestCreateGetDelete(t *testing.T) {
 		if want := []int64{1, 2}; !slices.Equal(woken, want) {
 			t.Errorf("committed was called with %v, want %v", woken, want)
 		}
-		events, err := s.Events(ctx, 0, 10)
+		events, err := s.Events(ctx, "", 0, 10)
 		if err != nil || len(events) != 2 || events[0].Type != workspace.EventCreated || events[1].Type != workspace.EventDeleted {
 			t.Fatalf("Events(0) = %+v, %v, want created, deleted", events, err)
 		}
@@ -170,7 +170,7 @@ func TestEventsAreGapless(t *testing.T) {
 
 		var after int64
 		for finished := false; ; {
-			events, err := reader.Events(ctx, after, 1000)
+			events, err := reader.Events(ctx, "", after, 1000)
 			if err != nil {
 				t.Fatal(err)
 			}

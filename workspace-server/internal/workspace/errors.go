@@ -10,12 +10,14 @@ type Kind string
 
 // The kinds. An error that is none of ours is Internal.
 const (
-	Internal    Kind = "internal"    // a fault of the server; nothing about it is told
-	Invalid     Kind = "invalid"     // the caller has to send something else
-	NotFound    Kind = "not-found"   // there is no such thing
-	Conflict    Kind = "conflict"    // it does not go together with what is stored
-	Stale       Kind = "stale"       // it changed since the caller read it
-	Unavailable Kind = "unavailable" // the same call may succeed later
+	Internal     Kind = "internal"     // a fault of the server; nothing about it is told
+	Invalid      Kind = "invalid"      // the caller has to send something else
+	NotFound     Kind = "not-found"    // there is no such thing
+	Conflict     Kind = "conflict"     // it does not go together with what is stored
+	Stale        Kind = "stale"        // it changed since the caller read it
+	Unavailable  Kind = "unavailable"  // the same call may succeed later
+	Unauthorized Kind = "unauthorized" // it is not known who calls
+	Forbidden    Kind = "forbidden"    // whoever calls may not do this
 )
 
 // Error carries a message that is safe to show to a client, and a cause that

@@ -79,6 +79,7 @@ type EventLog interface {
 	// LastEvent returns the number of the newest event, 0 before the first.
 	LastEvent(ctx context.Context) (int64, error)
 
-	// Events returns at most limit events with numbers above after, in order.
-	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+	// Events returns at most limit events with numbers above after, in order:
+	// those of one workspace, or of all if that is empty.
+	Events(ctx context.Context, workspace string, after int64, limit int) ([]Event, error)
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // Database is one empty database of a test's own, without a schema yet. URL
-// and Dir are what store.Open takes.
+// and Dir are what store.Open takes; both have a directory for a server's files.
 type Database struct {
 	URL, Dir string
 }
@@ -35,7 +35,7 @@ func Each(t *testing.T, fn func(t *testing.T, database Database)) {
 		fn(t, Database{Dir: t.TempDir()})
 	})
 	t.Run("postgres", func(t *testing.T) {
-		fn(t, Database{URL: postgresSchema(t)})
+		fn(t, Database{URL: postgresSchema(t), Dir: t.TempDir()})
 	})
 }
 
