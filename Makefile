@@ -1,6 +1,6 @@
 # Every target calls one script, which says what it does; the logic is there.
 .DEFAULT_GOAL := help
-.PHONY: help env dev dev-host up down logs rebuild test check bench
+.PHONY: help env dev dev-host up down logs rebuild token test check bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ logs: ## follow what runs
 
 rebuild: ## fresh image and clean database, then "make dev"
 	@scripts/rebuild
+
+token: ## print the first administrator's token
+	@scripts/token
 
 test: ## all tests that this machine can run
 	@scripts/test

@@ -235,7 +235,7 @@ func hit(t *testing.T, l *loop.Loop, e *editor.Editor, line int) {
 
 // manyEdits: one connection over many edits that move the line, under load.
 func manyEdits(t *testing.T, l *loop.Loop) {
-	running, err := load.Start(t.Context(), load.Options{Addr: l.Addr()})
+	running, err := l.Load(t.Context(), load.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -403,7 +403,6 @@ func TestUp(t *testing.T) {
 		HostConfig struct {
 			ReadonlyRootfs, Privileged   bool
 			CapAdd, CapDrop, SecurityOpt []string
-			Binds                        []string
 		}
 		Mounts []struct{ Type, Source, Destination string }
 		State  struct{ Health struct{ Status string } }
@@ -417,8 +416,9 @@ func TestUp(t *testing.T) {
 	}
 	p := platform[0]
 	h := p.HostConfig
-	if !h.ReadonlyRootfs || h.Privileged || len(h.CapAdd) > 0 || !slices.Equal(h.CapDrop, []string{"ALL"}) || len(p.Mounts) > 0 || len(h.Binds) > 0 {
-		t.Errorf("the platform runs with %+v and mounts %+v, want a read-only root, no capabilities, no mounts", h, p.Mounts)
+	if !h.ReadonlyRootfs || h.Privileged || len(h.CapAdd) > 0 || !slices.Equal(h.CapDrop, []string{"ALL"}) ||
+		len(p.Mounts) != 1 || p.Mounts[0].Type != "volume" || p.Mounts[0].Destination != "/var/lib/workspace-server" {
+		t.Errorf("the platform runs with %+v and mounts %+v, want a read-only root, no capabilities, and a volume for its state alone", h, p.Mounts)
 	}
 	if p.State.Health.Status != "healthy" {
 		t.Errorf("the platform is %q, want healthy", p.State.Health.Status)
@@ -445,11 +445,18 @@ func TestUp(t *testing.T) {
 	}
 
 	// It carries its own templates, and keeps its data.
-	status, body, err := load.Get(ctx, l.Addr(), "/v1/templates")
+	token, err := l.Token(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body, err := load.Get(ctx, l.Addr(), "/v1/templates"); err != nil || status != 401 {
+		t.Errorf("GET /v1/templates without a token: status %d, %v: %s, want 401", status, err, body)
+	}
+	status, body, err := load.GetAs(ctx, token, l.Addr(), "/v1/templates")
 	if err != nil || status != 200 || !strings.Contains(string(body), "triage") {
 		t.Errorf("GET /v1/templates: status %d, %v: %s, want the templates of the repository", status, err, body)
 	}
-	running, err := load.Start(ctx, load.Options{Addr: l.Addr()})
+	running, err := l.Load(ctx, load.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +478,7 @@ func TestUp(t *testing.T) {
 		t.Errorf("make down leaves %v", left)
 	}
 	up()
-	status, body, err = load.Get(ctx, l.Addr(), "/v1/workspaces?limit=1")
+	status, body, err = load.GetAs(ctx, token, l.Addr(), "/v1/workspaces?limit=1")
 	if err != nil || status != 200 || !strings.Contains(string(body), "ws_") {
 		t.Errorf("GET /v1/workspaces after down and up: status %d, %v: %s, want what was made before", status, err, body)
 	}

@@ -356,7 +356,11 @@ func template(t *testing.T, l *loop.Loop) {
 	}
 	save(t, l, name, changed, checkout.Rename)
 	ctx := within(t, 10*time.Second)
-	status, body, err := load.Get(ctx, l.Addr(), "/v1/templates")
+	token, err := l.Token(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body, err := load.GetAs(ctx, token, l.Addr(), "/v1/templates")
 	if err != nil || status != 200 || !strings.Contains(string(body), "planted text") {
 		t.Errorf("GET /v1/templates right after the edit: status %d, %v: %s; want the new text", status, err, body)
 	}

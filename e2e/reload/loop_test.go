@@ -142,7 +142,7 @@ func checkStarted(t *testing.T, l *loop.Loop) {
 // for each request that was lost.
 func underLoad(t *testing.T, l *loop.Loop, fn func(*load.Load)) load.Report {
 	t.Helper()
-	running, err := load.Start(t.Context(), load.Options{Addr: l.Addr(), Version: loop.Version})
+	running, err := l.Load(t.Context(), load.Options{Version: loop.Version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func stopContainer(t *testing.T, l *loop.Loop) {
 		t.Fatal(err)
 	}
 	// With a request under way that lasts for ever, as an editor's stream does.
-	running, err := load.Start(ctx, load.Options{Addr: l.Addr()})
+	running, err := l.Load(ctx, load.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,11 +33,12 @@ type response struct {
 // silently sends a request again when a kept-alive connection turns out to be
 // dead, and such a request has to count as lost.
 type client struct {
-	name string
-	addr string
-	conn net.Conn
-	in   *bufio.Reader
-	used int // requests sent over conn
+	name  string
+	addr  string
+	token string // empty: none is sent
+	conn  net.Conn
+	in    *bufio.Reader
+	used  int // requests sent over conn
 }
 
 func (c *client) close() {
@@ -105,6 +106,9 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 func (c *client) write(ctx context.Context, r request) error {
 	var head strings.Builder
 	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.method, r.path, c.addr)
+	if c.token != "" {
+		fmt.Fprintf(&head, "Authorization: Bearer %s\r\n", c.token)
+	}
 	if r.accept != "" {
 		fmt.Fprintf(&head, "Accept: %s\r\n", r.accept)
 	}
@@ -159,7 +163,12 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Get asks over a connection of its own.
 func Get(ctx context.Context, addr, path string) (status int, body []byte, err error) {
-	c := &client{addr: addr}
+	return GetAs(ctx, "", addr, path)
+}
+
+// GetAs is Get with a token.
+func GetAs(ctx context.Context, token, addr, path string) (status int, body []byte, err error) {
+	c := &client{addr: addr, token: token}
 	defer c.close()
 	resp, err := c.do(ctx, request{method: "GET", path: path, close: true, timeout: patience})
 	return resp.status, resp.body, err

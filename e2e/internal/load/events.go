@@ -28,7 +28,7 @@ type page struct {
 
 // lastEvent returns the number of the newest event.
 func (l *Load) lastEvent(ctx context.Context) (int64, error) {
-	c := &client{addr: l.opts.Addr}
+	c := &client{addr: l.opts.Addr, token: l.opts.Token}
 	defer c.close()
 	var last int64
 	for {
@@ -117,7 +117,7 @@ func (s *subscriber) run() {
 // read reads one stream to its end, which is no failure if the server ended it
 // in due form.
 func (s *subscriber) read(ctx context.Context) error {
-	c := &client{name: s.name, addr: s.load.opts.Addr}
+	c := &client{name: s.name, addr: s.load.opts.Addr, token: s.load.opts.Token}
 	defer c.close()
 	resp, err := c.send(ctx, request{
 		method: "GET", path: "/v1/events", accept: "text/event-stream",

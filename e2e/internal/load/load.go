@@ -23,6 +23,7 @@ const patience = 20 * time.Second
 // Options say what to load and how.
 type Options struct {
 	Addr     string        // host:port
+	Token    string        // of an administrator; not used if Light
 	Light    bool          // a few clients that only read, for measurements
 	Pace     time.Duration // pause of a client between requests; 0: 40 ms
 	Patience time.Duration // how long a request may take; 0: 20 s
@@ -143,7 +144,7 @@ const slowBody = 150 * time.Millisecond
 
 // run repeats a step with a client of its own.
 func (l *Load) run(ctx context.Context, name string, step func(context.Context, *client)) {
-	c := &client{name: name, addr: l.opts.Addr}
+	c := &client{name: name, addr: l.opts.Addr, token: l.opts.Token}
 	l.tasks.Go(func() {
 		defer c.close()
 		for ctx.Err() == nil {

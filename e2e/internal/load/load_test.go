@@ -28,6 +28,10 @@ func (f *fake) every(n int64, fault string) bool {
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/healthz" && r.Header.Get("Authorization") != "Bearer a token" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
 	switch {
 	case r.URL.Path == "/healthz":
 		switch {
@@ -145,7 +149,7 @@ func TestFaultsAreSeen(t *testing.T) {
 			f := &fake{fault: tt.fault, changed: make(chan struct{})}
 			s := httptest.NewServer(f)
 			defer s.Close()
-			l, err := Start(t.Context(), Options{Addr: s.Listener.Addr().String(), Pace: 5 * time.Millisecond, Version: version, Patience: time.Second})
+			l, err := Start(t.Context(), Options{Addr: s.Listener.Addr().String(), Token: "a token", Pace: 5 * time.Millisecond, Version: version, Patience: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -115,6 +115,25 @@ func (l *Loop) Make(ctx context.Context, target string) (int, string, error) {
 	return command.Run(ctx, command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run, Env: l.env}, "make", target)
 }
 
+// Token returns the first administrator's token.
+func (l *Loop) Token(ctx context.Context) (string, error) {
+	code, out, err := l.Make(ctx, "token")
+	if err == nil && code != 0 {
+		err = fmt.Errorf("make token: exit code %d: %s", code, out)
+	}
+	return strings.TrimSpace(out), err
+}
+
+// Load starts a load of the platform; Addr and Token of the options are set.
+func (l *Loop) Load(ctx context.Context, opts load.Options) (*load.Load, error) {
+	var err error
+	opts.Addr = l.Addr()
+	if opts.Token, err = l.Token(ctx); err != nil {
+		return nil, err
+	}
+	return load.Start(ctx, opts)
+}
+
 // Start starts the loop and waits until the platform answers.
 func (l *Loop) Start(ctx context.Context) error {
 	target := "dev-host"
