@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
+	"workspace-server/internal/private"
 	"workspace-server/internal/token"
 )
 
@@ -42,8 +42,8 @@ func Admin(ctx context.Context, dir string, always bool, s Store) (Result, error
 		if has, err := s.HasAdmin(ctx); err != nil || has && !always {
 			return Result{}, err
 		}
-		if r.Made, err = write(dir, token.NewSecret()); err != nil {
-			return Result{}, err
+		if r.Made, err = private.Create(r.Path, []byte(token.NewSecret()+"\n")); err != nil {
+			return Result{}, fmt.Errorf("write the administrator's token to the state directory (STATE_DIRECTORY): %w", err)
 		}
 		secret, err = read(r.Path) // another server's, if that was faster
 	}
@@ -59,14 +59,7 @@ func Admin(ctx context.Context, dir string, always bool, s Store) (Result, error
 }
 
 func read(path string) (token.Secret, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("read the administrator's token: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("others may read the administrator's token: run 'chmod 600 %s', and revoke it if they might have", path)
-	}
-	text, err := os.ReadFile(path)
+	text, err := private.Read(path)
 	if err != nil {
 		return "", fmt.Errorf("read the administrator's token: %w", err)
 	}
@@ -75,32 +68,4 @@ func read(path string) (token.Secret, error) {
 		return "", fmt.Errorf("there is no token in %s: remove the file, and start the server again for another one", path)
 	}
 	return token.Secret(text), nil
-}
-
-// write makes the file whole or not at all, and reports whether it did: the
-// file of another server is left alone.
-func write(dir string, secret token.Secret) (made bool, err error) {
-	fail := func(err error) (bool, error) {
-		return false, fmt.Errorf("write the administrator's token to the state directory (STATE_DIRECTORY): %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fail(err)
-	}
-	f, err := os.CreateTemp(dir, "."+File+"-*") // of mode 0600
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = fmt.Fprintln(f, secret)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fail(err)
-	}
-	err = os.Link(f.Name(), filepath.Join(dir, File))
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return true, nil
 }

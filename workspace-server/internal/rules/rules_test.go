@@ -63,7 +63,8 @@ func TestImportDirections(t *testing.T) {
 		"migrations":         {nil, "only files"},
 		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
-		"internal/bootstrap": {[]string{"internal/token"}, "it writes one file, and sees storage by an interface of its own"},
+		"internal/bootstrap": {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage by an interface of its own"},
+		"internal/private":   {nil, "a file, whatever is in it"},
 		"internal/store": {
 			[]string{"internal/token", "internal/workspace"}, "it stores the domain, and knows nothing of who asks",
 		},
