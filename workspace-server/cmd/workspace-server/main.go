@@ -54,6 +54,7 @@ func verbs() []verb {
 		{"serve", "serve the API until SIGTERM; the default", false, serve},
 		{"migrate", "bring the database's schema up to date, and exit", false, migrateOnly},
 		{"token create", "make a token in the database, and print it; -h lists its flags", true, createToken},
+		{"secrets rotate", "seal all secrets with a new key, and forget the keys of before", false, rotateSecrets},
 		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit 1 if it is not", false, healthcheck},
 	}
 }
@@ -107,7 +108,7 @@ func help() string {
 	var b strings.Builder
 	b.WriteString("workspace-server runs, arranges and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
 	for _, v := range append(verbs(), verb{name: "version", help: "print what was built"}) {
-		fmt.Fprintf(&b, "  %-13s %s\n", v.name, v.help)
+		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.help)
 	}
 	b.WriteString("\nSettings are environment variables; an empty one counts as unset:\n\n")
 	b.WriteString(config.Table())

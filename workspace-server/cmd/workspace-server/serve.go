@@ -18,6 +18,7 @@ import (
 	"workspace-server/internal/store"
 	"workspace-server/internal/systemd"
 	"workspace-server/internal/templates"
+	"workspace-server/internal/vault"
 	"workspace-server/migrations"
 )
 
@@ -63,6 +64,12 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		return err
 	}
 
+	secrets := vault.New(cfg.StateDirectory, store.New(db, func(int64) {}))
+	if path, made, err := secrets.Init(); err != nil {
+		return err
+	} else if made {
+		log.Info("made the key of the secrets; keep a copy of it", "file", path)
+	}
 	// Polling and streams outlive ctx, so that they end in their turn.
 	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
 	streaming, stopStreams := context.WithCancel(context.WithoutCancel(ctx))
@@ -80,6 +87,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Feed:       events,
 		Templates:  dir,
 		Tokens:     workspaces,
+		Secrets:    secrets,
 		Database:   db,
 		Log:        log,
 		Build:      buildOnce(),

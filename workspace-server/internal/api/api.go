@@ -40,6 +40,7 @@ type Deps struct {
 	Feed       *feed.Feed
 	Templates  Templates
 	Tokens     token.Store
+	Secrets    Secrets
 	Database   Database
 	Log        *slog.Logger
 
@@ -78,6 +79,12 @@ func (a *api) routes() []route {
 		{"GET /v1/workspaces/{id}/peers/{peer}", own, a.getPeer},
 		{"GET /v1/templates", admin, a.listTemplates},
 		{"GET /v1/events", anyone, a.getEvents},
+		{"GET /v1/secrets", admin, a.listSecrets},
+		{"PUT /v1/secrets/{name}", admin, a.putSecret},
+		{"DELETE /v1/secrets/{name}", admin, a.deleteSecret},
+		{"GET /v1/workspaces/{id}/secrets", admin, a.listSecrets},
+		{"PUT /v1/workspaces/{id}/secrets/{name}", admin, a.putSecret},
+		{"DELETE /v1/workspaces/{id}/secrets/{name}", admin, a.deleteSecret},
 		{"POST /v1/tokens", admin, a.createToken},
 		{"GET /v1/tokens", admin, a.listTokens},
 		{"DELETE /v1/tokens/{id}", admin, a.revokeToken},

@@ -24,21 +24,27 @@ func matrix() map[string]callers {
 	itself := callers{no, forbidden, passes, passes}
 	admins := callers{no, forbidden, forbidden, passes}
 	return map[string]callers{
-		"GET /healthz":                         everybody,
-		"GET /readyz":                          everybody,
-		"POST /v1/workspaces":                  admins,
-		"GET /v1/workspaces":                   admins,
-		"GET /v1/workspaces/{id}":              itself,
-		"PATCH /v1/workspaces/{id}":            itself,
-		"DELETE /v1/workspaces/{id}":           admins,
-		"GET /v1/workspaces/{id}/peers":        itself,
-		"GET /v1/workspaces/{id}/peers/{peer}": itself,
-		"GET /v1/templates":                    admins,
-		"GET /v1/events":                       withToken,
-		"POST /v1/tokens":                      admins,
-		"GET /v1/tokens":                       admins,
-		"DELETE /v1/tokens/{id}":               admins,
-		"GET /v1/tokens/self":                  withToken,
+		"GET /healthz":                              everybody,
+		"GET /readyz":                               everybody,
+		"POST /v1/workspaces":                       admins,
+		"GET /v1/workspaces":                        admins,
+		"GET /v1/workspaces/{id}":                   itself,
+		"PATCH /v1/workspaces/{id}":                 itself,
+		"DELETE /v1/workspaces/{id}":                admins,
+		"GET /v1/workspaces/{id}/peers":             itself,
+		"GET /v1/workspaces/{id}/peers/{peer}":      itself,
+		"GET /v1/templates":                         admins,
+		"GET /v1/events":                            withToken,
+		"GET /v1/secrets":                           admins,
+		"PUT /v1/secrets/{name}":                    admins,
+		"DELETE /v1/secrets/{name}":                 admins,
+		"GET /v1/workspaces/{id}/secrets":           admins,
+		"PUT /v1/workspaces/{id}/secrets/{name}":    admins,
+		"DELETE /v1/workspaces/{id}/secrets/{name}": admins,
+		"POST /v1/tokens":                           admins,
+		"GET /v1/tokens":                            admins,
+		"DELETE /v1/tokens/{id}":                    admins,
+		"GET /v1/tokens/self":                       withToken,
 	}
 }
 
@@ -91,7 +97,7 @@ func TestAccess(t *testing.T) {
 			if strings.Contains(path, "/tokens/") {
 				id = "tok_none"
 			}
-			path = strings.NewReplacer("{id}", id, "{peer}", other.ID).Replace(path)
+			path = strings.NewReplacer("{id}", id, "{peer}", other.ID, "{name}", "NAME").Replace(path)
 			if method == http.MethodDelete && id == mine.ID {
 				path += "?children=none" // which nobody can mean, and is read after who asks
 			}

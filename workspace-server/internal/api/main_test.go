@@ -20,6 +20,7 @@ import (
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
+	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
@@ -50,6 +51,7 @@ type testAPI struct {
 	client    *http.Client
 	db        *store.DB
 	store     *store.Store
+	vault     *vault.Vault
 	templates string
 	log       *logBuffer
 	secret    token.Secret // an administrator's
@@ -62,6 +64,10 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)
+	a.vault = vault.New(t.TempDir(), a.store)
+	if _, _, err := a.vault.Init(); err != nil {
+		t.Fatal(err)
+	}
 
 	stopping, stop := contextWithCancel(t)
 	a.stop = stop
@@ -75,6 +81,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Feed:       events,
 		Templates:  templates.New(a.templates),
 		Tokens:     a.store,
+		Secrets:    a.vault,
 		Database:   db,
 		Log:        log,
 		Build:      func() string { return "test" },

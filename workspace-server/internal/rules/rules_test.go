@@ -64,21 +64,25 @@ func TestImportDirections(t *testing.T) {
 		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
 		"internal/bootstrap": {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage by an interface of its own"},
-		"internal/private":   {nil, "a file, whatever is in it"},
+		"internal/secret":    {[]string{"internal/workspace"}, "ciphers can be read, and tested, without a database and files"},
+		"internal/vault": {
+			[]string{"internal/private", "internal/secret", "internal/workspace"}, "it keeps keys in a file, and sees storage by an interface",
+		},
+		"internal/private": {nil, "a file, whatever is in it"},
 		"internal/store": {
-			[]string{"internal/token", "internal/workspace"}, "it stores the domain, and knows nothing of who asks",
+			[]string{"internal/secret", "internal/token", "internal/workspace"}, "it stores the domain, and knows nothing of who asks",
 		},
 		"internal/store/storetest": {
 			[]string{"internal/store", "internal/migrate", "migrations"}, "tests need a database with its schema",
 		},
 		"internal/api": {
-			[]string{"internal/workspace", "internal/feed", "internal/templates", "internal/token"},
+			[]string{"internal/workspace", "internal/feed", "internal/secret", "internal/templates", "internal/token"},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
 		"cmd/workspace-server": {
 			[]string{
 				"internal/api", "internal/bootstrap", "internal/config", "internal/feed", "internal/migrate", "internal/server",
-				"internal/store", "internal/systemd", "internal/templates", "internal/token", "migrations",
+				"internal/store", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"workspace-server/internal/config"
+	"workspace-server/internal/store"
+	"workspace-server/internal/vault"
+)
+
+// rotateSecrets may run while servers do.
+func rotateSecrets(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) (err error) {
+	db, err := openDatabase(ctx, cfg, logger(cfg, s))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	n, err := vault.New(cfg.StateDirectory, store.New(db, func(int64) {})).Rotate(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%d secrets are sealed with a new key\n", n)
+	return err
+}
