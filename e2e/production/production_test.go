@@ -452,6 +452,13 @@ func TestUp(t *testing.T) {
 	if status, body, err := load.Get(ctx, l.Addr(), "/v1/templates"); err != nil || status != 401 {
 		t.Errorf("GET /v1/templates without a token: status %d, %v: %s, want 401", status, err, body)
 	}
+	other, err := engine.Docker(ctx, "exec", id, "/workspace-server", "token", "create", "-name", "operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body, err := load.GetAs(ctx, strings.TrimSpace(other), l.Addr(), "/v1/tokens"); err != nil || status != 200 || !strings.Contains(string(body), "operator") {
+		t.Errorf("GET /v1/tokens with a token of the command: status %d, %v: %s, want it listed", status, err, body)
+	}
 	status, body, err := load.GetAs(ctx, token, l.Addr(), "/v1/templates")
 	if err != nil || status != 200 || !strings.Contains(string(body), "triage") {
 		t.Errorf("GET /v1/templates: status %d, %v: %s, want the templates of the repository", status, err, body)

@@ -20,11 +20,15 @@ func readme(t *testing.T, l *loop.Loop) {
 	if len(found) == 0 {
 		t.Fatal("README.md shows no curl command to try")
 	}
+	token := regexp.MustCompile(`(?m)^\$ (auth=.*)$`).FindStringSubmatch(text)
+	if token == nil {
+		t.Fatal("README.md does not show how to get a token")
+	}
 	for _, m := range found {
 		line := regexp.MustCompile(`(localhost|127\.0\.0\.1):8080`).ReplaceAllString(m[1], l.Addr())
 		stream := strings.Contains(line, "-sN") || strings.Contains(line, "-N")
 		// A stream has no end of its own: curl's 28 is the end of our patience.
-		args := strings.Replace(line, "curl ", "curl --fail-with-body --max-time 2 ", 1)
+		args := token[1] + "; " + strings.Replace(line, "curl ", "curl --fail-with-body --max-time 2 ", 1)
 		code, out, err := command.Run(within(t, time.Minute), command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run}, "sh", "-c", args)
 		if err != nil || out == "" || code != 0 && !(stream && code == 28) {
 			t.Errorf("%s: exit code %d, %v, printed %q, want an answer", m[1], code, err, out)
