@@ -70,6 +70,8 @@ func (a *api) routes() []route {
 	return []route{
 		{"GET /healthz", public, a.getHealth},
 		{"GET /readyz", public, a.getReady},
+		{"GET /openapi.json", public, a.getDocument},
+		{"GET /docs", public, a.getPage},
 		{"POST /v1/workspaces", admin, a.createWorkspace},
 		{"GET /v1/workspaces", admin, a.listWorkspaces},
 		{"GET /v1/workspaces/{id}", own, a.getWorkspace},

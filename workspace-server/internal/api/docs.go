@@ -1,0 +1,28 @@
+package api
+
+import (
+	"net/http"
+
+	"workspace-server/internal/openapi"
+)
+
+func (a *api) getDocument(w http.ResponseWriter, _ *http.Request) error {
+	return writeText(w, "application/json", []byte(openapi.Document))
+}
+
+func (a *api) getPage(w http.ResponseWriter, _ *http.Request) error {
+	page, err := openapi.Page()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	return writeText(w, "text/html; charset=utf-8", page)
+}
+
+func writeText(w http.ResponseWriter, contentType string, text []byte) error {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	// A client that has gone away is seen by nobody but net/http.
+	_, _ = w.Write(text)
+	return nil
+}
