@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -33,6 +34,13 @@ type Database interface {
 	Driver() string
 }
 
+// Instances is what the API needs of what runs workspaces.
+type Instances interface {
+	// Logs returns what a workspace's instance wrote, from the last tail lines
+	// on, and goes on with follow. It fails with NotFound when there is none.
+	Logs(ctx context.Context, id string, tail int, follow bool) (io.ReadCloser, error)
+}
+
 // Deps is what the API works with.
 type Deps struct {
 	Workspaces workspace.Store
@@ -41,6 +49,7 @@ type Deps struct {
 	Templates  Templates
 	Tokens     token.Store
 	Secrets    Secrets
+	Instances  Instances // nil: this server runs no workspaces
 	Database   Database
 	Log        *slog.Logger
 
@@ -77,6 +86,12 @@ func (a *api) routes() []route {
 		{"GET /v1/workspaces/{id}", own, a.getWorkspace},
 		{"PATCH /v1/workspaces/{id}", own, a.patchWorkspace},
 		{"DELETE /v1/workspaces/{id}", admin, a.deleteWorkspace},
+		{"POST /v1/workspaces/{id}/start", admin, a.ask(workspace.Start)},
+		{"POST /v1/workspaces/{id}/pause", admin, a.ask(workspace.Pause)},
+		{"POST /v1/workspaces/{id}/hibernate", admin, a.ask(workspace.Hibernate)},
+		{"POST /v1/workspaces/{id}/restart", admin, a.ask(workspace.Restart)},
+		{"GET /v1/workspaces/{id}/transitions", own, a.listTransitions},
+		{"GET /v1/workspaces/{id}/logs", own, a.getLogs},
 		{"GET /v1/workspaces/{id}/peers", own, a.listPeers},
 		{"GET /v1/workspaces/{id}/peers/{peer}", own, a.getPeer},
 		{"GET /v1/templates", admin, a.listTemplates},

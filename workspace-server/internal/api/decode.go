@@ -106,6 +106,8 @@ func query(r *http.Request, often []string, once ...string) (url.Values, error) 
 	for name, given := range values {
 		switch {
 		case slices.Contains(often, name):
+		case len(once)+len(often) == 0:
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are none here.", name)
 		case !slices.Contains(once, name):
 			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are: %s.",
 				name, strings.Join(append(once, often...), ", "))

@@ -93,18 +93,20 @@ func TestDocumentRoutes(t *testing.T) {
 func TestDocumentSchemas(t *testing.T) {
 	d := readDocument(t)
 	for name, value := range map[string]any{
-		"Workspace":     workspace.Workspace{},
-		"Status":        workspace.Status{},
-		"WorkspacePage": page[workspace.Workspace]{},
-		"Event":         workspace.Event{},
-		"EventPage":     events{},
-		"Template":      templates.Template{},
-		"Token":         token.Token{},
-		"MadeToken":     made{},
-		"TokenPage":     page[token.Token]{},
-		"Secret":        secret.Secret{},
-		"Ready":         ready{},
-		"Problem":       problem{},
+		"Workspace":      workspace.Workspace{},
+		"Status":         workspace.Status{},
+		"Transition":     workspace.Transition{},
+		"TransitionPage": page[workspace.Transition]{},
+		"WorkspacePage":  page[workspace.Workspace]{},
+		"Event":          workspace.Event{},
+		"EventPage":      events{},
+		"Template":       templates.Template{},
+		"Token":          token.Token{},
+		"MadeToken":      made{},
+		"TokenPage":      page[token.Token]{},
+		"Secret":         secret.Secret{},
+		"Ready":          ready{},
+		"Problem":        problem{},
 	} {
 		fields := map[string]bool{} // and whether it is always there
 		addFields(fields, reflect.TypeOf(value))
@@ -117,6 +119,13 @@ func TestDocumentSchemas(t *testing.T) {
 		if want := slices.Sorted(maps.Keys(fields)); !slices.Equal(s.Required, want) {
 			t.Errorf("schema %s requires %v, want %v", name, s.Required, want)
 		}
+	}
+	var states []string
+	for _, s := range workspace.States() {
+		states = append(states, string(s))
+	}
+	if got := d.Components.Schemas["State"].Enum; !slices.Equal(got, states) {
+		t.Errorf("the states are %v, want %v", got, states)
 	}
 	kinds := []string{}
 	for _, k := range []workspace.Kind{

@@ -55,7 +55,7 @@ func TestListFilters(t *testing.T) {
 			}
 		}
 		for query, detail := range map[string]string{
-			"state=running":       `state "running" is not known; there is: stopped`,
+			"state=gone":          `state "gone" is not known; there are: stopped, starting`,
 			"parent=x":            "neither a workspace's id nor",
 			"parent=ws_%00":       "neither a workspace's id nor",
 			"template=../etc":     "is not a template's name",

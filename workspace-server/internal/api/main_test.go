@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -53,6 +54,7 @@ type testAPI struct {
 	store     *store.Store
 	vault     *vault.Vault
 	templates string
+	logs      *printed
 	log       *logBuffer
 	secret    token.Secret // an administrator's
 	stop      func()       // ends streams and long polls
@@ -60,7 +62,7 @@ type testAPI struct {
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
-	a := &testAPI{t: t, db: db, templates: t.TempDir(), log: &logBuffer{}}
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), logs: &printed{}, log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)
@@ -82,6 +84,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Templates:  templates.New(a.templates),
 		Tokens:     a.store,
 		Secrets:    a.vault,
+		Instances:  a.logs,
 		Database:   db,
 		Log:        log,
 		Build:      func() string { return "test" },
@@ -99,6 +102,31 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		wg.Wait()
 	})
 	return a
+}
+
+// printed is what instances printed, which needs none to be read.
+type printed struct {
+	text   string
+	follow io.Reader // after the text
+}
+
+// Logs implements Instances.
+func (p *printed) Logs(ctx context.Context, id string, tail int, follow bool) (io.ReadCloser, error) {
+	if p.text == "" {
+		return nil, workspace.Errorf(workspace.NotFound, "Workspace %q has printed nothing yet.", id)
+	}
+	lines := strings.SplitAfter(p.text, "\n")
+	text := strings.NewReader(strings.Join(lines[max(0, len(lines)-1-tail):], ""))
+	if !follow {
+		return io.NopCloser(text), nil
+	}
+	more, write := io.Pipe()
+	context.AfterFunc(ctx, func() { _ = write.CloseWithError(ctx.Err()) })
+	go func() { _, _ = io.Copy(write, p.follow) }()
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(text, more), more}, nil
 }
 
 // token makes a token.

@@ -70,7 +70,7 @@ func parsePatch(body []byte) (workspace.Patch, error) {
 		case "labels":
 			patch.NoLabels = isNull(value)
 			patch.Labels, err = labelsPatch(value)
-		case "id", "template", "desired", "status", "revision", "created", "updated":
+		case "id", "template", "desired", "status", "generation", "revision", "created", "updated":
 			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed; a patch may have name, parent and labels.", field)
 		default:
 			err = workspace.Errorf(workspace.Invalid, "The field %.80q is not known; a patch may have name, parent and labels.", field)

@@ -21,6 +21,7 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 		Template string             `json:"template"`
 		Parent   string             `json:"parent"`
 		Labels   map[string]*string `json:"labels"`
+		Desired  workspace.State    `json:"desired"`
 	}
 	body, err := decode(w, r, &in)
 	if err != nil {
@@ -37,15 +38,23 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if found {
-			return writeWorkspace(w, http.StatusCreated, made)
+			return writeMade(w, made)
 		}
+	}
+	start := in.Desired == workspace.StateRunning
+	if !start && in.Desired != "" && in.Desired != workspace.StateStopped {
+		return workspace.Errorf(workspace.Invalid, "desired has to be %s, which starts the workspace, or %s.",
+			workspace.StateRunning, workspace.StateStopped)
+	}
+	if start && a.Instances == nil {
+		return runsNothing()
 	}
 	labels, err := labelsOf(in.Labels)
 	if err != nil {
 		return err
 	}
 	made, err := workspace.New(workspace.Spec{
-		Name: in.Name, Template: in.Template, Parent: in.Parent, Labels: labels,
+		Name: in.Name, Template: in.Template, Parent: in.Parent, Labels: labels, Start: start,
 	}, time.Now())
 	if err != nil {
 		return err
@@ -58,6 +67,16 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	made, err = a.Workspaces.Create(r.Context(), made, req)
 	if err != nil {
 		return err
+	}
+	return writeMade(w, made)
+}
+
+// writeMade says whether a workspace that was made is as it is wanted, or on
+// its way there.
+func writeMade(w http.ResponseWriter, made workspace.Workspace) error {
+	w.Header().Set("Location", "/v1/workspaces/"+made.ID)
+	if made.Status.State != made.Desired {
+		return writeWorkspace(w, http.StatusAccepted, made)
 	}
 	return writeWorkspace(w, http.StatusCreated, made)
 }
@@ -75,16 +94,17 @@ func labelsOf(given map[string]*string) (workspace.Labels, error) {
 }
 
 func requestOf(r *http.Request, body []byte) (workspace.Request, error) {
+	by := callerOf(r).ID
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {
-		return workspace.Request{}, nil
+		return workspace.Request{By: by}, nil
 	}
 	if len(key) > maxKey || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return workspace.Request{}, workspace.Errorf(workspace.Invalid,
 			"The header Idempotency-Key has to be at most %d printable ASCII characters.", maxKey)
 	}
 	sum := sha256.Sum256(body)
-	return workspace.Request{Key: key, Fingerprint: hex.EncodeToString(sum[:])}, nil
+	return workspace.Request{Key: key, Fingerprint: hex.EncodeToString(sum[:]), By: by}, nil
 }
 
 func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
@@ -110,7 +130,8 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 }
 
 // deleteWorkspace refuses to delete a workspace with children, unless the
-// parameter "children" says what becomes of them.
+// parameter "children" says what becomes of them. What the workspace wrote is
+// deleted too, unless "volumes" says to keep it.
 func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -120,7 +141,7 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	values, err := query(r, nil, "children")
+	values, err := query(r, nil, "children", "volumes")
 	if err != nil {
 		return err
 	}
@@ -128,7 +149,11 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err := workspace.CheckChildren(children); err != nil {
 		return err
 	}
-	if err := a.Workspaces.Delete(r.Context(), id, children, match); err != nil {
+	volumes := cmp.Or(values.Get("volumes"), "delete")
+	if volumes != "delete" && volumes != "keep" {
+		return workspace.Errorf(workspace.Invalid, "volumes has to be delete or keep")
+	}
+	if err := a.Workspaces.Delete(r.Context(), id, children, volumes == "keep", match); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -145,9 +170,6 @@ func pathID(r *http.Request) (string, error) {
 
 func writeWorkspace(w http.ResponseWriter, status int, found workspace.Workspace) error {
 	w.Header().Set("ETag", etag(found))
-	if status == http.StatusCreated {
-		w.Header().Set("Location", "/v1/workspaces/"+found.ID)
-	}
 	return writeJSON(w, status, found)
 }
 

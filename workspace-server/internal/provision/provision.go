@@ -63,8 +63,9 @@ type Provisioner interface {
 	Stop(ctx context.Context, workspace string, grace time.Duration) error
 
 	// Remove ends the process at once and removes all that the driver keeps for
-	// the workspace. There may be nothing.
-	Remove(ctx context.Context, workspace string) error
+	// the workspace, but for what the workspace itself wrote if that is to be
+	// kept. There may be nothing.
+	Remove(ctx context.Context, workspace string, keepData bool) error
 
 	// Inspect fails with an error for which IsAbsent is true.
 	Inspect(ctx context.Context, workspace string) (Instance, error)

@@ -58,6 +58,9 @@ func TestImportDirections(t *testing.T) {
 		"internal/leak":      {nil, "every package's tests may use it"},
 		"internal/migrate":   {nil, "a schema is older than what is stored by it"},
 		"internal/provision": {nil, "a driver can be written, and tested, without the rest of the server"},
+		"internal/reconcile": {
+			[]string{"internal/provision", "internal/workspace"}, "it sees storage, and what runs workspaces, by interfaces",
+		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},

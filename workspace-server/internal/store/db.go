@@ -37,6 +37,14 @@ type dialect struct {
 	// every transaction does so anyway.
 	exclusive string
 
+	// now is the database's time in epoch milliseconds. Leases are measured by
+	// it, since servers on several machines have several clocks.
+	now string
+
+	// skipLocked ends a query that picks rows which no other transaction is
+	// about to change; empty when there is no other.
+	skipLocked string
+
 	// kind tells the driver's errors apart.
 	kind func(error) workspace.Kind
 

@@ -116,7 +116,7 @@ func lock(ctx context.Context, tx *sql.Tx, id string) (workspace.Workspace, erro
 }
 
 // Delete implements workspace.Store.
-func (s *Store) Delete(ctx context.Context, id string, children workspace.Children, match workspace.Match) error {
+func (s *Store) Delete(ctx context.Context, id string, children workspace.Children, keepData bool, match workspace.Match) error {
 	var seq int64
 	err := s.db.Exclusive(ctx, func(tx *sql.Tx) error {
 		w, err := lock(ctx, tx, id)
@@ -130,6 +130,14 @@ func (s *Store) Delete(ctx context.Context, id string, children workspace.Childr
 		changes, err := remove(ctx, tx, id, children, now)
 		if err != nil {
 			return err
+		}
+		for _, c := range changes {
+			if c.kind != workspace.EventDeleted {
+				continue
+			}
+			if err := insertRemoval(ctx, tx, c.w.ID, keepData, now); err != nil {
+				return err
+			}
 		}
 		seq, err = appendEvents(ctx, tx, now, changes...)
 		return err

@@ -129,7 +129,7 @@ func TestDeleteParent(t *testing.T) {
 				t.Fatal(err)
 			}
 			woken = nil
-			err = s.Delete(t.Context(), ids[tt.id], tt.children, nil)
+			err = s.Delete(t.Context(), ids[tt.id], tt.children, false, nil)
 			call := fmt.Sprintf("Delete(%s, %s)", tt.id, tt.children)
 			if tt.refusal != "" {
 				if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), tt.refusal) {
@@ -159,7 +159,7 @@ func TestCreateWhileTheParentGoes(t *testing.T) {
 			child.Parent = parent
 			createErr, deleteErr := atOnce(
 				func() error { _, err := stores[0].Create(ctx, child, workspace.Request{}); return err },
-				func() error { return stores[1].Delete(ctx, parent, workspace.Refuse, nil) },
+				func() error { return stores[1].Delete(ctx, parent, workspace.Refuse, false, nil) },
 			)
 			switch {
 			case createErr == nil && workspace.KindOf(deleteErr) == workspace.Conflict:

@@ -189,7 +189,7 @@ func TestListPagesAreStable(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"d", "b"} { // one of them is what the cursor stands on
-			if err := s.Delete(ctx, ids[name], workspace.Refuse, nil); err != nil {
+			if err := s.Delete(ctx, ids[name], workspace.Refuse, false, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -33,10 +33,12 @@ func openPostgres(raw string) (*DB, error) {
 	pool.SetMaxIdleConns(postgresConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return &DB{read: pool, write: pool, dialect: dialect{
-		name:      "postgres",
-		exclusive: `SELECT pg_advisory_xact_lock(7238902214613751)`,
-		kind:      postgresKind,
-		comingUp:  postgresComingUp,
+		name:       "postgres",
+		exclusive:  `SELECT pg_advisory_xact_lock(7238902214613751)`,
+		now:        `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`,
+		skipLocked: ` FOR UPDATE SKIP LOCKED`,
+		kind:       postgresKind,
+		comingUp:   postgresComingUp,
 	}}, nil
 }
 

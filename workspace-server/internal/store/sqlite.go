@@ -34,6 +34,7 @@ func openSQLite(dir string) (*DB, error) {
 	}
 	return &DB{read: read, write: write, dialect: dialect{
 		name:     "sqlite",
+		now:      `CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
 		kind:     sqliteKind,
 		comingUp: func(err error) bool { return sqliteKind(err) == workspace.Unavailable },
 	}}, nil

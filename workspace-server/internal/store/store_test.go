@@ -53,13 +53,13 @@ func TestCreateGetDelete(t *testing.T) {
 		if _, err := s.Create(ctx, w, workspace.Request{}); workspace.KindOf(err) != workspace.Conflict {
 			t.Errorf("Create of the same id = %v (%s), want Conflict", err, workspace.KindOf(err))
 		}
-		if err := s.Delete(ctx, w.ID, workspace.Refuse, nil); err != nil {
+		if err := s.Delete(ctx, w.ID, workspace.Refuse, false, nil); err != nil {
 			t.Fatalf("Delete(%s) = %v", w.ID, err)
 		}
 		if _, err := s.Get(ctx, w.ID); workspace.KindOf(err) != workspace.NotFound {
 			t.Errorf("Get after Delete = %v, want NotFound", err)
 		}
-		if err := s.Delete(ctx, w.ID, workspace.Refuse, nil); workspace.KindOf(err) != workspace.NotFound {
+		if err := s.Delete(ctx, w.ID, workspace.Refuse, false, nil); workspace.KindOf(err) != workspace.NotFound {
 			t.Errorf("Delete after Delete = %v, want NotFound", err)
 		}
 
@@ -93,7 +93,7 @@ func TestCreateIsRecognised(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Delete(ctx, first.ID, workspace.Refuse, nil); err != nil {
+		if err := s.Delete(ctx, first.ID, workspace.Refuse, false, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Create(ctx, newWorkspace(t, "a"), req); err != nil || !reflect.DeepEqual(got, first) {
@@ -158,7 +158,7 @@ func TestEventsAreGapless(t *testing.T) {
 						t.Errorf("Create = %v", err)
 						return
 					}
-					if err := s.Delete(ctx, w.ID, workspace.Refuse, nil); err != nil {
+					if err := s.Delete(ctx, w.ID, workspace.Refuse, false, nil); err != nil {
 						t.Errorf("Delete = %v", err)
 						return
 					}

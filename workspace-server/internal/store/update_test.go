@@ -97,7 +97,7 @@ func TestMovesAtOnceMakeNoCycle(t *testing.T) {
 				}
 			}
 			root := map[bool]string{true: "c", false: "a"}[first == nil]
-			if err := stores[0].Delete(ctx, ids[root], workspace.Cascade, nil); err != nil {
+			if err := stores[0].Delete(ctx, ids[root], workspace.Cascade, false, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -32,19 +33,27 @@ func New(db *DB, committed func(seq int64)) *Store {
 	return &Store{db: db, committed: committed, now: time.Now}
 }
 
-const columns = `id, name, template, COALESCE(parent, ''), labels, desired, state, reason, message, since, revision, created, updated`
+const columns = `id, name, template, COALESCE(parent, ''), labels, desired, state, reason, message, since, generation, revision, created, updated`
 
 type row interface{ Scan(dest ...any) error }
 
 func scan(r row) (workspace.Workspace, error) {
 	var w workspace.Workspace
+	err := scanInto(&w, r)
+	return w, err
+}
+
+// scanInto reads the columns of a workspace, and any that follow them.
+func scanInto(w *workspace.Workspace, r row, more ...any) error {
 	var labels string
-	err := r.Scan(&w.ID, &w.Name, &w.Template, &w.Parent, &labels, &w.Desired, &w.Status.State, &w.Status.Reason,
-		&w.Status.Message, &w.Status.Since, &w.Revision, &w.Created, &w.Updated)
+	err := r.Scan(append([]any{
+		&w.ID, &w.Name, &w.Template, &w.Parent, &labels, &w.Desired, &w.Status.State, &w.Status.Reason,
+		&w.Status.Message, &w.Status.Since, &w.Generation, &w.Revision, &w.Created, &w.Updated,
+	}, more...)...)
 	if err != nil {
-		return w, err
+		return err
 	}
-	return w, json.Unmarshal([]byte(labels), &w.Labels)
+	return json.Unmarshal([]byte(labels), &w.Labels)
 }
 
 // collect reads all rows of a query.
@@ -90,6 +99,9 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 		if err := insert(ctx, tx, w); err != nil {
 			return err
 		}
+		if err := appendTransition(ctx, tx, "", w, cmp.Or(req.By, workspace.ByServer)); err != nil {
+			return err
+		}
 		var err error
 		seq, err = appendEvents(ctx, tx, w.Created, change{workspace.EventCreated, w})
 		return err
@@ -108,12 +120,16 @@ func insert(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 	if err != nil {
 		return err
 	}
+	var due int64
+	if w.Desired != w.Status.State {
+		due = w.Created
+	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO workspaces (id, name, folded, template, parent, labels, desired,
-			state, reason, message, since, revision, created, updated)
-		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			state, reason, message, since, generation, revision, created, updated, due)
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, NULLIF($16, 0))`,
 		w.ID, w.Name, fold(w.Name), w.Template, w.Parent, string(labels), w.Desired,
-		w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Revision, w.Created, w.Updated)
+		w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Generation, w.Revision, w.Created, w.Updated, due)
 	if err != nil {
 		return err
 	}

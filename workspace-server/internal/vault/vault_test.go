@@ -102,7 +102,7 @@ func TestVault(t *testing.T) {
 			t.Errorf("Put of one too many = %v, want Conflict", err)
 		}
 		f.put(t, f.id, "C", "changes all the same", false)
-		if err := f.store.Delete(ctx, f.id, workspace.Refuse, nil); err != nil {
+		if err := f.store.Delete(ctx, f.id, workspace.Refuse, false, nil); err != nil {
 			t.Fatal(err)
 		}
 		f.want(t, map[string]string{"A": "for all", "B": "for all"})

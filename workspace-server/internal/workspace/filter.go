@@ -1,6 +1,9 @@
 package workspace
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Filter says which workspaces a list has: those that fit all of it. The zero
 // value is all of them.
@@ -30,8 +33,8 @@ func ParseLabelFilter(text string) LabelFilter {
 
 // Check fails with Invalid on what no workspace can fit.
 func (f Filter) Check() error {
-	if f.State != "" && f.State != StateStopped {
-		return Errorf(Invalid, "state %s is not known; there is: %s", quote(string(f.State)), StateStopped)
+	if f.State != "" && !slices.Contains(States(), f.State) {
+		return Errorf(Invalid, "state %s is not known; there are: %s", quote(string(f.State)), joinStates(States()))
 	}
 	if f.Template != "" {
 		if err := CheckTemplateName(f.Template); err != nil {
@@ -50,4 +53,12 @@ func (f Filter) Check() error {
 		}
 	}
 	return checkText("q", f.Text, MaxName)
+}
+
+func joinStates(states []State) string {
+	var names []string
+	for _, s := range states {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }

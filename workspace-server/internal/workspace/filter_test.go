@@ -14,7 +14,7 @@ func TestFilterCheck(t *testing.T) {
 		{Filter{State: StateStopped, Template: "go-service", Parent: "ws_a", Text: "a %_!"}, ""},
 		{Filter{Parent: NoParent}, ""},
 		{Filter{Labels: []LabelFilter{{Name: "a", AnyValue: true}, {Name: "a", Value: ""}}}, ""},
-		{Filter{State: "running"}, `state "running" is not known; there is: stopped`},
+		{Filter{State: "gone"}, `state "gone" is not known; there are: stopped, starting,`},
 		{Filter{Template: "../etc"}, "is not a template's name"},
 		{Filter{Parent: "ws_\x00"}, "is neither a workspace's id nor"},
 		{Filter{Labels: []LabelFilter{{Name: ""}}}, "is not a label's name"},

@@ -23,10 +23,11 @@ type Event struct {
 }
 
 // Request names a create that a client may send again, because it did not see
-// the answer. The zero value is a create that is not to be recognised.
+// the answer. One without a key is not to be recognised.
 type Request struct {
 	Key         string // chosen by the client
 	Fingerprint string // of what was asked for
+	By          string // the id of the token that asks; empty: the server
 }
 
 // Cursor is a place in the list of workspaces, which is newest first. The zero
@@ -69,8 +70,18 @@ type Store interface {
 
 	// Delete fails with NotFound, with Stale as Match does, and with Conflict
 	// when children are there and to be refused. It writes an event for each
-	// workspace that it changes, the deepest first.
-	Delete(ctx context.Context, id string, children Children, match Match) error
+	// workspace that it changes, the deepest first. What runs of them, and what
+	// they wrote unless that is kept, is removed soon after.
+	Delete(ctx context.Context, id string, children Children, keepData bool, match Match) error
+
+	// Ask asks an action of a workspace, and returns it as it is then. It fails
+	// with NotFound, with Stale as Match does, and with Conflict as Work.Ask
+	// does. By is the id of a token, or ByServer.
+	Ask(ctx context.Context, id string, action Action, by string, match Match) (Workspace, error)
+
+	// Transitions returns at most limit of the changes before a revision, 0
+	// for all of them, newest first. It fails with NotFound.
+	Transitions(ctx context.Context, id string, before int64, limit int) ([]Transition, error)
 }
 
 // EventLog reads what happened. Both methods may fail with Unavailable and

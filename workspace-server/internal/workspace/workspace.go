@@ -19,22 +19,20 @@ const MaxName = 100
 // State is what a workspace is, or is wanted to be.
 type State string
 
-// StateStopped: the workspace exists and nothing of it runs.
-const StateStopped State = "stopped"
-
 // Workspace is one agent workspace. Desired is what its owner asked for,
 // Status is what is so.
 type Workspace struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Template string `json:"template"` // empty: made from no template
-	Parent   string `json:"parent"`   // a workspace's id; empty: a root
-	Labels   Labels `json:"labels"`   // never nil
-	Desired  State  `json:"desired"`
-	Status   Status `json:"status"`
-	Revision int64  `json:"revision"` // grows with each change
-	Created  int64  `json:"created"`  // epoch milliseconds
-	Updated  int64  `json:"updated"`  // epoch milliseconds
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	Template   string `json:"template"` // empty: made from no template
+	Parent     string `json:"parent"`   // a workspace's id; empty: a root
+	Labels     Labels `json:"labels"`   // never nil
+	Desired    State  `json:"desired"`
+	Status     Status `json:"status"`
+	Generation int64  `json:"generation"` // how often it was to be started
+	Revision   int64  `json:"revision"`   // grows with each change
+	Created    int64  `json:"created"`    // epoch milliseconds
+	Updated    int64  `json:"updated"`    // epoch milliseconds
 }
 
 // Status says what a workspace does, why, and since when.
@@ -49,6 +47,7 @@ type Status struct {
 type Spec struct {
 	Name, Template, Parent string
 	Labels                 Labels
+	Start                  bool // it is to run at once
 }
 
 // New returns a workspace that nothing has been done with yet. It fails with
@@ -73,6 +72,11 @@ func New(spec Spec, now time.Time) (Workspace, error) {
 		Updated:  ms,
 	}
 	maps.Copy(w.Labels, spec.Labels)
+	if spec.Start {
+		w.Desired = StateRunning
+		w.Generation = 1
+		w.Status.State, w.Status.Reason, w.Status.Message = StateStarting, "created", "The workspace was created, and is being started."
+	}
 	return w, w.check()
 }
 

@@ -1,0 +1,291 @@
+// Package reconcile makes workspaces what their owners want them to be. It is
+// driven by the database alone: what is due is claimed, one step is done and
+// recorded, and a server that ends in the middle leaves the rest to another.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"workspace-server/internal/provision"
+	"workspace-server/internal/workspace"
+)
+
+// Outfitter knows what a workspace's instance is made of.
+type Outfitter interface {
+	// Outfit gets everything ready that an instance needs. Done twice, for the
+	// same generation, it does no harm. Its errors are shown to people, as far
+	// as workspace.Message tells.
+	Outfit(ctx context.Context, c workspace.Claim) (provision.Spec, error)
+
+	// Remove removes what Outfit made for a workspace.
+	Remove(ctx context.Context, id string, keepData bool) error
+}
+
+// Reconciler works on workspaces, together with those of other servers.
+type Reconciler struct {
+	Desk        workspace.Desk
+	Provisioner provision.Provisioner
+	Outfitter   Outfitter
+	Owner       string // names this server in the database
+	Log         *slog.Logger
+
+	// Wake has an element when something may be due.
+	Wake <-chan struct{}
+}
+
+const (
+	workers     = 8
+	lease       = 30 * time.Second
+	renewEvery  = 2 * time.Second
+	pollEvery   = time.Second // for what other servers, and the clock, make due
+	sweepEvery  = 3 * time.Second
+	stopGrace   = 10 * time.Second
+	giveBack    = 5 * time.Second // how long the database may take at the end
+	orphanGrace = time.Minute
+
+	// After a fault of the provisioner nothing is known, so it is asked again.
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// Run works until ctx is done, and returns when all claims are given back.
+func (r *Reconciler) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.sweepForEver(ctx) })
+	free := make(chan struct{}, workers)
+	for range workers {
+		free <- struct{}{}
+	}
+	failures := series{log: r.Log, failing: "nothing is reconciled until the database answers", again: "workspaces are reconciled again"}
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		n := len(free)
+		if n > 0 {
+			jobs, err := r.claim(ctx, n)
+			failures.note(ctx, err)
+			for _, job := range jobs {
+				<-free
+				wg.Go(func() {
+					defer func() { free <- struct{}{} }()
+					job(ctx)
+				})
+			}
+			if len(jobs) == n {
+				continue // there may be more
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.Wake:
+		case <-poll.C:
+		}
+	}
+}
+
+// claim returns what is to be done with at most n workspaces.
+func (r *Reconciler) claim(ctx context.Context, n int) ([]func(context.Context), error) {
+	var jobs []func(context.Context)
+	removals, err := r.Desk.ClaimRemovals(ctx, r.Owner, lease, n)
+	for _, removal := range removals {
+		jobs = append(jobs, func(ctx context.Context) { r.remove(ctx, removal) })
+	}
+	if err != nil || len(jobs) >= n {
+		return jobs, err
+	}
+	claims, err := r.Desk.Claim(ctx, r.Owner, lease, n-len(jobs))
+	for _, c := range claims {
+		jobs = append(jobs, func(ctx context.Context) { r.work(ctx, c) })
+	}
+	return jobs, err
+}
+
+// An outcome is what is to be recorded of a step: a fact, or when to look again.
+type outcome struct {
+	fact  *workspace.Observation
+	after time.Duration // negative: when something is asked of the workspace
+}
+
+const atOnce, never time.Duration = 0, -1
+
+// work does the next step of a workspace and gives the claim back.
+func (r *Reconciler) work(ctx context.Context, c workspace.Claim) {
+	step, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.renew(step, cancel, c) })
+	out := r.safely(step, c)
+	cancel()
+	wg.Wait()
+
+	// The claim is given back also when this server is about to end.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), giveBack)
+	defer cancel()
+	var err error
+	if out.fact != nil {
+		err = r.Desk.Observe(ctx, c, *out.fact)
+	} else {
+		err = r.Desk.Release(ctx, c, out.after)
+	}
+	if err != nil && workspace.KindOf(err) != workspace.Conflict && workspace.KindOf(err) != workspace.NotFound {
+		r.Log.Error("a step was not recorded, and is done again", "workspace", c.ID, "error", err)
+	}
+}
+
+// renew keeps a claim until ctx is done, and ends the step when it is of no
+// use any more: somebody wants something else, or another server works on it.
+func (r *Reconciler) renew(ctx context.Context, cancel context.CancelFunc, c workspace.Claim) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		same, err := r.Desk.Renew(ctx, c, lease)
+		if err == nil && !same || workspace.KindOf(err) == workspace.Conflict {
+			cancel()
+			return
+		}
+	}
+}
+
+// safely does a step. A panic must end neither the server nor the loop.
+func (r *Reconciler) safely(ctx context.Context, c workspace.Claim) (out outcome) {
+	defer func() {
+		if value := recover(); value != nil {
+			r.Log.Error("a step panicked", "workspace", c.ID, "panic", value, "stack", string(debug.Stack()))
+			out = outcome{after: lastRetry}
+		}
+	}()
+	out, err := r.step(ctx, c)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return outcome{after: atOnce}
+	default:
+		r.Log.Error("a step failed", "workspace", c.ID, "state", c.Status.State, "generation", c.Generation, "error", err)
+	}
+	return out
+}
+
+// step does what the state of a workspace asks for. It returns an outcome also
+// with an error, which is for the log.
+func (r *Reconciler) step(ctx context.Context, c workspace.Claim) (outcome, error) {
+	switch c.Status.State {
+	case workspace.StateStarting:
+		if c.Provisioned == c.Generation {
+			return r.inspect(ctx, c)
+		}
+		return r.start(ctx, c)
+	case workspace.StateRunning:
+		return r.inspect(ctx, c)
+	case workspace.StatePausing, workspace.StateHibernating:
+		if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
+			return again(c), fmt.Errorf("stop the instance: %w", err)
+		}
+		return found(c, workspace.Ended, ""), nil
+	case workspace.StateFailed:
+		return found(c, workspace.Retry, ""), nil
+	default:
+		return r.quiet(ctx, c)
+	}
+}
+
+func (r *Reconciler) start(ctx context.Context, c workspace.Claim) (outcome, error) {
+	spec, err := r.Outfitter.Outfit(ctx, c)
+	if err != nil {
+		message := "It could not be got ready for its start."
+		if workspace.KindOf(err) != workspace.Internal {
+			message = workspace.Message(err)
+		}
+		return found(c, workspace.Broken, message), fmt.Errorf("get it ready: %w", err)
+	}
+	instance, err := r.Provisioner.Start(ctx, spec)
+	if err != nil {
+		return found(c, workspace.Broken, "It could not be started; the server's log says why."), fmt.Errorf("start the instance: %w", err)
+	}
+	out := found(c, workspace.Provisioned, "")
+	out.fact.Address = instance.Address
+	return out, nil
+}
+
+// inspect looks whether an instance that ought to run does. That it could not
+// be asked says nothing about it.
+func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, error) {
+	instance, err := r.Provisioner.Inspect(ctx, c.ID)
+	switch {
+	case provision.IsAbsent(err), err == nil && instance.Generation < c.Provisioned:
+		return found(c, workspace.Exited, "Its process is gone."), nil
+	case err != nil:
+		return again(c), fmt.Errorf("inspect the instance: %w", err)
+	case instance.State == provision.Exited:
+		return found(c, workspace.Exited, exitMessage(instance)), nil
+	case c.Status.State == workspace.StateRunning:
+		return outcome{after: never}, nil
+	}
+	if left := time.Until(c.Deadline()); left > 0 {
+		return outcome{after: left}, nil
+	}
+	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
+		return again(c), fmt.Errorf("stop an instance that was not ready in time: %w", err)
+	}
+	return found(c, workspace.Late, "Its agent was not ready in time."), nil
+}
+
+func exitMessage(i provision.Instance) string {
+	if i.Message != "" {
+		return i.Message
+	}
+	return fmt.Sprintf("Its process ended with exit code %d.", i.ExitCode)
+}
+
+// quiet ends what runs of a workspace that ought not to: a server that had lost
+// its claim may have started it.
+func (r *Reconciler) quiet(ctx context.Context, c workspace.Claim) (outcome, error) {
+	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
+		return again(c), fmt.Errorf("stop an instance that ought not to run: %w", err)
+	}
+	return outcome{after: never}, nil
+}
+
+// remove removes all that is left of a workspace.
+func (r *Reconciler) remove(ctx context.Context, removal workspace.Removal) {
+	err := r.Provisioner.Remove(ctx, removal.ID, removal.KeepData)
+	if err == nil {
+		err = r.Outfitter.Remove(ctx, removal.ID, removal.KeepData)
+	}
+	stopping := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBack)
+	defer cancel()
+	switch {
+	case err == nil:
+		err = r.Desk.Removed(ctx, removal)
+	case stopping:
+		err = r.Desk.RetryRemoval(ctx, removal, atOnce)
+	default:
+		err = errors.Join(err, r.Desk.RetryRemoval(ctx, removal, backoff(removal.Attempts)))
+	}
+	if err != nil && workspace.KindOf(err) != workspace.Conflict {
+		r.Log.Error("what is left of a workspace was not removed; it is tried again", "workspace", removal.ID, "error", err)
+	}
+}
+
+func found(c workspace.Claim, fact workspace.Fact, message string) outcome {
+	return outcome{fact: &workspace.Observation{Fact: fact, Generation: c.Generation, Message: message}}
+}
+
+// again says to look again soon.
+func again(c workspace.Claim) outcome { return outcome{after: backoff(c.Attempts)} }
+
+func backoff(attempts int64) time.Duration {
+	return min(firstRetry<<min(attempts, 10), lastRetry)
+}

@@ -1,0 +1,6 @@
+package store
+
+import "time"
+
+// SetClock replaces the clock that due times are measured by.
+func (s *Store) SetClock(now func() time.Time) { s.now = now }
