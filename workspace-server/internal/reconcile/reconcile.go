@@ -181,13 +181,11 @@ func (r *Reconciler) safely(ctx context.Context, c workspace.Claim) (out outcome
 // with an error, which is for the log.
 func (r *Reconciler) step(ctx context.Context, c workspace.Claim) (outcome, error) {
 	switch c.Status.State {
-	case workspace.StateStarting:
+	case workspace.StateStarting, workspace.StateRunning:
 		if c.Provisioned == c.Generation {
 			return r.inspect(ctx, c)
 		}
 		return r.start(ctx, c)
-	case workspace.StateRunning:
-		return r.inspect(ctx, c)
 	case workspace.StatePausing, workspace.StateHibernating:
 		if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
 			return again(c), fmt.Errorf("stop the instance: %w", err)

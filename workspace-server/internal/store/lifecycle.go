@@ -261,3 +261,23 @@ func (s *Store) Live(ctx context.Context) ([]workspace.Work, error) {
 	}
 	return live, s.db.fail("list the workspaces that ought to run", err)
 }
+
+// Work returns a workspace with what is kept to bring it where it is wanted. It
+// fails with NotFound.
+func (s *Store) Work(ctx context.Context, id string) (workspace.Work, error) {
+	w, err := scanWork(s.db.read.QueryRowContext(ctx, `SELECT `+workColumns+` FROM workspaces WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return w, notFound(id)
+	}
+	return w, s.db.fail("get a workspace", err)
+}
+
+// Ready records that the agent of a generation is ready, and returns the
+// workspace. It fails with NotFound, and with Conflict when that generation is
+// not wanted any more.
+func (s *Store) Ready(ctx context.Context, id string, generation int64) (workspace.Work, error) {
+	w, err := s.change(ctx, id, workspace.ByServer, func(_ context.Context, _ *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+		return old.Ready(generation, s.now())
+	})
+	return w, s.db.fail("record that an agent is ready", err)
+}

@@ -174,13 +174,20 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 	}
 	up := from == StateStarting || from == StateRunning
 	switch {
-	case o.Fact == Provisioned && from == StateStarting:
+	case o.Fact == Provisioned && up:
 		w.Provisioned, w.ProvisionedAt, w.Address = o.Generation, now.UnixMilli(), o.Address
-		w.Due = w.Deadline().UnixMilli()
+		w.Due = 0
+		if from == StateStarting {
+			w.Due = w.Deadline().UnixMilli()
+		}
 		return w, true
 	case o.Fact == Ready && from == StateStarting:
 		w.enter(StateRunning, "ready", "The agent is ready.", now)
-		w.Due = 0
+		// An agent may be faster than the server that started it, which has
+		// then still to record where.
+		if w.Provisioned == w.Generation {
+			w.Due = 0
+		}
 	case o.Fact == Broken && from == StateStarting,
 		o.Fact == Late && from == StateStarting,
 		o.Fact == Exited && up:
@@ -203,6 +210,18 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 		return w, false
 	}
 	return w, true
+}
+
+// Ready returns a workspace whose agent has said that it is ready, and whether
+// that is anything new. It fails with Conflict when the agent is not wanted any
+// more: nothing that it says may bring the workspace back.
+func (w Work) Ready(generation int64, now time.Time) (Work, bool, error) {
+	if generation != w.Generation || w.Desired != StateRunning || w.Status.State == StateFailed {
+		return w, false, Errorf(Conflict, "Workspace %q is %s in generation %d; an agent of generation %d is not wanted any more.",
+			w.ID, w.Status.State, w.Generation, generation)
+	}
+	next, changed := w.Observe(Observation{Fact: Ready, Generation: generation}, now)
+	return next, changed, nil
 }
 
 func (w Work) retryDelay() time.Duration {

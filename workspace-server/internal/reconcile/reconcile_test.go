@@ -1,0 +1,567 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"workspace-server/internal/leak"
+	"workspace-server/internal/provision"
+	"workspace-server/internal/store"
+	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/workspace"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// machine is a provisioner whose instances are entries of a table: the real
+// drivers have tests of their own, and do not fail when they are told to.
+type machine struct {
+	mu        sync.Mutex
+	instances map[string]provision.Instance
+	starts    map[string]int // by workspace and generation
+	fail      map[string]error
+	hook      func(ctx context.Context, call string) // before a call has its effect
+	after     func(call string)                      // and after
+}
+
+func newMachine() *machine {
+	return &machine{instances: map[string]provision.Instance{}, starts: map[string]int{}, fail: map[string]error{}}
+}
+
+func (m *machine) call(ctx context.Context, name string, effect func()) error {
+	m.mu.Lock()
+	hook, after, err := m.hook, m.after, m.fail[name]
+	m.mu.Unlock()
+	if hook != nil {
+		hook(ctx, name)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	effect()
+	m.mu.Unlock()
+	if after != nil {
+		after(name)
+	}
+	return nil
+}
+
+func (m *machine) Start(ctx context.Context, spec provision.Spec) (i provision.Instance, err error) {
+	err = m.call(ctx, "start", func() {
+		if old, ok := m.instances[spec.Workspace]; !ok || old.Generation < spec.Generation {
+			m.starts[fmt.Sprint(spec.Workspace, " ", spec.Generation)]++
+			m.instances[spec.Workspace] = provision.Instance{
+				Workspace: spec.Workspace, Generation: spec.Generation, State: provision.Running, Address: "127.0.0.1:1", Started: time.Now(),
+			}
+		}
+		i = m.instances[spec.Workspace]
+	})
+	return i, err
+}
+
+func (m *machine) Stop(ctx context.Context, id string, _ time.Duration) error {
+	return m.call(ctx, "stop", func() {
+		if i, ok := m.instances[id]; ok {
+			i.State = provision.Exited
+			m.instances[id] = i
+		}
+	})
+}
+
+func (m *machine) Remove(ctx context.Context, id string, _ bool) error {
+	return m.call(ctx, "remove", func() { delete(m.instances, id) })
+}
+
+func (m *machine) Inspect(ctx context.Context, id string) (i provision.Instance, err error) {
+	absent := false
+	err = m.call(ctx, "inspect", func() {
+		var ok bool
+		i, ok = m.instances[id]
+		absent = !ok
+	})
+	if err == nil && absent {
+		err = provision.Absent(id)
+	}
+	return i, err
+}
+
+func (m *machine) List(ctx context.Context) (all []provision.Instance, err error) {
+	err = m.call(ctx, "list", func() {
+		for _, i := range m.instances {
+			all = append(all, i)
+		}
+	})
+	return all, err
+}
+
+func (m *machine) Logs(context.Context, string, int, bool) (io.ReadCloser, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (m *machine) set(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
+// outfit asks for nothing but the instance.
+type outfit struct{ err error }
+
+func (o outfit) Outfit(_ context.Context, c workspace.Claim) (provision.Spec, error) {
+	return provision.Spec{Workspace: c.ID, Generation: c.Generation}, o.err
+}
+
+func (o outfit) Remove(context.Context, string, bool) error { return nil }
+
+// logBuffer is a log that several goroutines may write to.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// site is a machine with servers that share a database.
+type site struct {
+	t       *testing.T
+	store   *store.Store
+	machine *machine
+	log     *logBuffer
+	wake    chan struct{}
+}
+
+func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		s := &site{t: t, machine: newMachine(), log: &logBuffer{}, wake: make(chan struct{}, 1)}
+		s.store = store.New(database.Migrated(t), func(int64) {
+			select {
+			case s.wake <- struct{}{}:
+			default:
+			}
+		})
+		fn(t, s)
+	})
+}
+
+// server returns a reconciler that does not run yet.
+func (s *site) server(name string, o Outfitter) *Reconciler {
+	return &Reconciler{
+		Desk: s.store, Provisioner: s.machine, Outfitter: o, Owner: name,
+		Log: slog.New(slog.NewTextHandler(s.log, nil)), Wake: s.wake,
+	}
+}
+
+// run runs a server until the function that is returned is called.
+func (s *site) run(name string, o Outfitter) (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.server(name, o).Run(ctx)
+	}()
+	stop = func() { cancel(); <-done }
+	s.t.Cleanup(stop)
+	return stop
+}
+
+func (s *site) create() string {
+	s.t.Helper()
+	w, err := workspace.New(workspace.Spec{Name: "a", Start: true}, time.Now())
+	if err == nil {
+		w, err = s.store.Create(s.t.Context(), w, workspace.Request{})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return w.ID
+}
+
+func (s *site) ask(id string, a workspace.Action) {
+	s.t.Helper()
+	if _, err := s.store.Ask(s.t.Context(), id, a, "tok_a", nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// until waits until a workspace is as it is wanted.
+func (s *site) until(id, what string, fits func(workspace.Work) bool) workspace.Work {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		w, err := s.store.Work(s.t.Context(), id)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if fits(w) {
+			return w
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is %+v, want %s; the log:\n%s", id, w, what, s.log)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *site) untilState(id string, want workspace.State) workspace.Work {
+	s.t.Helper()
+	return s.until(id, string(want), func(w workspace.Work) bool { return w.Status.State == want })
+}
+
+func provisioned(w workspace.Work) bool { return w.Provisioned == w.Generation }
+
+// ready is what an agent says once it serves.
+func (s *site) ready(id string) {
+	s.t.Helper()
+	w := s.until(id, "provisioned", provisioned)
+	if _, err := s.store.Ready(s.t.Context(), id, w.Generation); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestLife(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		s.run("one", outfit{})
+		s.run("two", outfit{})
+		id := s.create()
+		s.ready(id)
+		s.untilState(id, workspace.StateRunning)
+		s.ask(id, workspace.Pause)
+		s.untilState(id, workspace.StatePaused)
+		s.ask(id, workspace.Start)
+		s.ready(id)
+		s.ask(id, workspace.Restart)
+		s.ready(id)
+		s.ask(id, workspace.Hibernate)
+		s.untilState(id, workspace.StateHibernated)
+		if err := s.store.Delete(t.Context(), id, workspace.Refuse, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.untilUnknown(id)
+		s.machine.set(func() {
+			if len(s.machine.instances) != 0 || len(s.machine.starts) != 3 {
+				t.Errorf("there are %+v of the starts %v, want none of three", s.machine.instances, s.machine.starts)
+			}
+			for start, times := range s.machine.starts {
+				if times != 1 {
+					t.Errorf("%s was started %d times", start, times)
+				}
+			}
+		})
+		if strings.Contains(s.log.String(), "level=ERROR") {
+			t.Errorf("the log:\n%s", s.log)
+		}
+	})
+}
+
+// A process that ends by itself is started again, and once it is well is left alone.
+func TestCrashIsNoticed(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		s.run("one", outfit{})
+		id := s.create()
+		s.ready(id)
+		s.machine.set(func() {
+			i := s.machine.instances[id]
+			i.State, i.ExitCode = provision.Exited, 7
+			s.machine.instances[id] = i
+		})
+		failed := s.untilState(id, workspace.StateFailed)
+		if !strings.Contains(failed.Status.Message, "exit code 7") || failed.Desired != workspace.StateRunning {
+			t.Errorf("it is %+v, want to be told the exit code", failed)
+		}
+		s.until(id, "started again", func(w workspace.Work) bool { return w.Generation == 2 && provisioned(w) })
+		s.ready(id)
+		s.machine.set(func() { delete(s.machine.instances, id) })
+		if gone := s.untilState(id, workspace.StateFailed); !strings.Contains(gone.Status.Message, "is gone") {
+			t.Errorf("it is %+v, want to be told that it is gone", gone)
+		}
+	})
+}
+
+// A daemon that does not answer says nothing about what runs.
+func TestHiccup(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		id := s.create()
+		r := s.server("one", outfit{})
+		step := func() {
+			t.Helper()
+			jobs, err := r.claim(t.Context(), 8)
+			if err != nil || len(jobs) != 1 {
+				t.Fatalf("claim() = %d jobs, %v, want 1", len(jobs), err)
+			}
+			jobs[0](t.Context())
+		}
+		step()
+		s.ready(id)
+		s.machine.fail["list"] = errors.New("hiccup")
+		s.machine.fail["inspect"] = errors.New("hiccup")
+		if err := r.sweep(t.Context()); err == nil {
+			t.Error("sweep() = nil, want an error")
+		}
+		if err := s.store.Nudge(t.Context(), []string{id}); err != nil {
+			t.Fatal(err)
+		}
+		before := s.untilState(id, workspace.StateRunning)
+		step()
+		after := s.untilState(id, workspace.StateRunning)
+		if after.Revision != before.Revision || after.Due <= time.Now().UnixMilli() {
+			t.Errorf("after a hiccup it is %+v, want it as it was, and to be looked at later", after)
+		}
+	})
+}
+
+func TestBrokenStart(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"told", workspace.Errorf(workspace.Invalid, "The template x is gone."), `The template x is gone. It is tried again in 1s.`},
+		{"hidden", errors.New("password=hunter2"), "It could not be got ready for its start. It is tried again in 1s."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachSite(t, func(t *testing.T, s *site) {
+				s.run("one", outfit{tt.err})
+				id := s.create()
+				if failed := s.untilState(id, workspace.StateFailed); failed.Status.Message != tt.want {
+					t.Errorf("the message is %q, want %q", failed.Status.Message, tt.want)
+				}
+				s.ask(id, workspace.Pause)
+				s.untilState(id, workspace.StatePaused)
+				if !strings.Contains(s.log.String(), tt.err.Error()) {
+					t.Errorf("the log does not have the error:\n%s", s.log)
+				}
+			})
+		})
+	}
+}
+
+// What is asked while a slow step is done does not wait for it.
+func TestStepIsGivenUp(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		entered := make(chan struct{}, 10)
+		s.machine.hook = func(ctx context.Context, call string) {
+			if call == "start" {
+				entered <- struct{}{}
+				<-ctx.Done()
+			}
+		}
+		s.run("one", outfit{})
+		id := s.create()
+		<-entered
+		s.ask(id, workspace.Pause)
+		s.untilState(id, workspace.StatePaused)
+	})
+}
+
+// A step that panics ends nothing but itself.
+func TestPanic(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		bad := s.create()
+		s.machine.hook = func(context.Context, string) { panic("boom") }
+		jobs, err := s.server("one", outfit{}).claim(t.Context(), 1)
+		if err != nil || len(jobs) != 1 {
+			t.Fatalf("claim() = %d jobs, %v", len(jobs), err)
+		}
+		jobs[0](t.Context())
+		w, err := s.store.Work(t.Context(), bad)
+		if err != nil || w.Status.State != workspace.StateStarting || w.Due <= time.Now().UnixMilli() || !strings.Contains(s.log.String(), "boom") {
+			t.Errorf("after a panic it is %+v, %v, want it to be tried later; the log:\n%s", w, err, s.log)
+		}
+	})
+}
+
+// TestTakeOver ends a server before and after each effect of a step, without
+// giving it the time to record anything: another one finishes, and does once
+// what is to be done once.
+func TestTakeOver(t *testing.T) {
+	for _, call := range []string{"start", "stop", "remove"} {
+		for _, when := range []string{"before", "after"} {
+			t.Run(when+" "+call, func(t *testing.T) {
+				eachSite(t, func(t *testing.T, s *site) { s.takeOver(call, when) })
+			})
+		}
+	}
+}
+
+func (s *site) takeOver(call, when string) {
+	t := s.t
+	id := s.create()
+	if call != "start" {
+		stop := s.run("first", outfit{})
+		s.ready(id)
+		s.untilState(id, workspace.StateRunning)
+		stop()
+	}
+	switch call {
+	case "stop":
+		s.ask(id, workspace.Pause)
+	case "remove":
+		if err := s.store.Delete(t.Context(), id, workspace.Refuse, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill := func(name string) {
+		if name == call {
+			panic("killed")
+		}
+	}
+	if when == "before" {
+		s.machine.hook = func(_ context.Context, name string) { kill(name) }
+	} else {
+		s.machine.after = kill
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s was not called", call)
+			}
+		}()
+		s.die(id, call)
+	}()
+	s.machine.hook, s.machine.after = nil, nil
+
+	s.run("second", outfit{})
+	switch call {
+	case "start":
+		s.ready(id)
+		s.untilState(id, workspace.StateRunning)
+		s.machine.set(func() {
+			if n := s.machine.starts[id+" 1"]; n != 1 || len(s.machine.starts) != 1 {
+				t.Errorf("the starts are %v, want one", s.machine.starts)
+			}
+		})
+	case "stop":
+		s.untilState(id, workspace.StatePaused)
+		all, err := s.store.Transitions(t.Context(), id, 0, 100)
+		if err != nil || len(all) != 4 {
+			t.Errorf("Transitions() = %+v, %v, want starting, running, pausing, paused", all, err)
+		}
+	case "remove":
+		s.untilUnknown(id)
+		s.machine.set(func() {
+			if len(s.machine.instances) != 0 {
+				t.Errorf("there is %+v left", s.machine.instances)
+			}
+		})
+	}
+}
+
+// untilUnknown waits until nothing is left of a workspace.
+func (s *site) untilUnknown(id string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		known, err := s.store.Known(s.t.Context(), id)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if !known {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is not removed; the log:\n%s", id, s.log)
+		}
+	}
+}
+
+// An agent may say that it is ready before the server that started it has
+// recorded where it is, or although that server never does.
+func TestReadyBeforeRecorded(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		early := s.create()
+		s.machine.after = func(call string) {
+			if call == "start" {
+				if _, err := s.store.Ready(t.Context(), early, 1); err != nil {
+					t.Errorf("Ready() = %v", err)
+				}
+			}
+		}
+		s.die(early, "start")
+		s.machine.after = nil
+		s.run("second", outfit{})
+		w := s.until(early, "provisioned", provisioned)
+		if w.Status.State != workspace.StateRunning || w.Address == "" || w.Due != 0 {
+			t.Errorf("it is %+v, want it running at an address, with nothing to be done", w)
+		}
+	})
+}
+
+// die does the step of a server that ends in the middle of it, with a claim
+// whose lease ends with it.
+func (s *site) die(id, call string) {
+	s.t.Helper()
+	r := s.server("doomed", outfit{})
+	if call == "remove" {
+		claims, err := s.store.ClaimRemovals(s.t.Context(), "doomed", -time.Second, 1)
+		if err != nil || len(claims) != 1 || claims[0].ID != id {
+			s.t.Fatalf("ClaimRemovals() = %+v, %v", claims, err)
+		}
+		r.remove(s.t.Context(), claims[0])
+		return
+	}
+	claims, err := s.store.Claim(s.t.Context(), "doomed", -time.Second, 1)
+	if err != nil || len(claims) != 1 || claims[0].ID != id {
+		s.t.Fatalf("Claim() = %+v, %v", claims, err)
+	}
+	_, _ = r.step(s.t.Context(), claims[0])
+}
+
+// An instance that runs though it ought not to is ended; one of nobody's is
+// removed only when it is old.
+func TestStrays(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		id := s.create()
+		stop := s.run("one", outfit{})
+		s.ready(id)
+		s.ask(id, workspace.Pause)
+		s.untilState(id, workspace.StatePaused)
+		stop()
+		s.machine.set(func() {
+			s.machine.instances[id] = provision.Instance{Workspace: id, Generation: 1, State: provision.Running, Started: time.Now()}
+			s.machine.instances["ws_old"] = provision.Instance{Workspace: "ws_old", State: provision.Running, Started: time.Now().Add(-2 * orphanGrace)}
+			s.machine.instances["ws_new"] = provision.Instance{Workspace: "ws_new", State: provision.Running, Started: time.Now()}
+		})
+		s.run("two", outfit{})
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			var stray provision.State
+			var old, fresh bool
+			s.machine.set(func() {
+				stray = s.machine.instances[id].State
+				_, old = s.machine.instances["ws_old"]
+				_, fresh = s.machine.instances["ws_new"]
+			})
+			if !fresh {
+				t.Fatal("what was made just now is removed")
+			}
+			if stray == provision.Exited && !old {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the stray is %s, the old orphan there: %v", stray, old)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		s.untilState(id, workspace.StatePaused)
+	})
+}
