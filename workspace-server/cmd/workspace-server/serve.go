@@ -16,6 +16,7 @@ import (
 	"workspace-server/internal/migrate"
 	"workspace-server/internal/server"
 	"workspace-server/internal/store"
+	"workspace-server/internal/sweep"
 	"workspace-server/internal/systemd"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/vault"
@@ -80,6 +81,8 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	defer wg.Wait()
 	defer stopPolling()
 	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
+	old := sweep.Sweeper{What: "events", Keep: cfg.EventRetention, Remove: workspaces.RemoveEvents, Log: log}
+	wg.Go(func() { old.Run(polling) })
 
 	srv := server.New(api.New(api.Deps{
 		Workspaces: workspaces,

@@ -29,8 +29,9 @@ type events struct {
 //
 // With "Accept: text/event-stream" it is a stream, which without a number
 // starts at the present end. Else it is a page of JSON, which without a number
-// starts at the first event, and which waits up to "wait" seconds for an event
-// when there is none.
+// starts at the oldest event that is kept, and which waits up to "wait" seconds
+// for an event when there is none. A number of which events after it are not
+// kept any more is answered 410.
 //
 // The token of a workspace sees that workspace's events only; their numbers are
 // the same for all, so that they have gaps then.
@@ -62,13 +63,43 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 		return workspace.Errorf(workspace.Invalid,
 			"There is no event %d yet; the last one is %d. If the database was replaced, start without a number.", after, last)
 	}
-	if !stream {
+	switch {
+	case !stream && !given:
+		return a.pollEvents(w, r, workspace.Oldest, time.Duration(wait)*time.Second)
+	case !stream:
 		return a.pollEvents(w, r, after, time.Duration(wait)*time.Second)
+	case !given:
+		return a.streamEvents(w, r, last)
 	}
-	if !given {
-		after = last
+	if err := a.Events.Kept(r.Context(), after); err != nil {
+		return err
 	}
 	return a.streamEvents(w, r, after)
+}
+
+// eventsAfter returns the next events after a number that a caller may see, and
+// the number up to which there are no others: who sees few of them must not
+// count as one who is behind.
+func (a *api) eventsAfter(ctx context.Context, of string, after int64) ([]workspace.Event, int64, error) {
+	upTo := after
+	if of != "" || after == workspace.Oldest {
+		last, err := a.Events.LastEvent(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		upTo = last
+	}
+	items, err := a.Events.Events(ctx, of, after, eventsAtOnce)
+	if err != nil {
+		return nil, 0, err
+	}
+	switch n := len(items); {
+	case n == eventsAtOnce:
+		upTo = items[n-1].Seq
+	case n > 0:
+		upTo = max(upTo, items[n-1].Seq)
+	}
+	return items, upTo, nil
 }
 
 // startOf reads the number to start after, and whether there is one.
@@ -117,13 +148,14 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	for {
-		items, err := a.Events.Events(r.Context(), of, after, eventsAtOnce)
+		items, upTo, err := a.eventsAfter(r.Context(), of, after)
 		if err != nil {
 			return err
 		}
 		if len(items) > 0 {
-			return writeJSON(w, http.StatusOK, events{Items: items, Last: items[len(items)-1].Seq})
+			return writeJSON(w, http.StatusOK, events{Items: items, Last: upTo})
 		}
+		after = upTo
 		select {
 		case <-sub.C:
 			continue

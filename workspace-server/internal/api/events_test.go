@@ -15,6 +15,7 @@ import (
 
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
@@ -57,6 +58,73 @@ func TestPollEvents(t *testing.T) {
 		})
 		a.stop()
 		wg.Wait()
+	})
+}
+
+// Who asks for events that are not kept any more is told so, and how to go on.
+func TestEventsThatAreGone(t *testing.T) {
+	each(t, func(t *testing.T, a *testAPI) {
+		var made []workspace.Workspace
+		for i := range 4 {
+			made = append(made, a.create(fmt.Sprint(i)))
+		}
+		own := "Authorization: Bearer " + string(a.token(token.Spec{Role: token.Workspace, Workspace: made[0].ID}))
+		const stream = "Accept: text/event-stream"
+		remove := func(limit int) {
+			t.Helper()
+			if n, err := a.store.RemoveEvents(t.Context(), time.Now().Add(time.Hour), limit); err != nil || n != limit {
+				t.Fatalf("RemoveEvents = %d, %v, want %d", n, err, limit)
+			}
+		}
+		wantGone := func(path string, headers ...string) {
+			t.Helper()
+			got := a.do("GET", path, "", headers...)
+			got.wantProblem(t, fmt.Sprint("GET ", path, headers), http.StatusGone, "List the workspaces again, and then continue after 4")
+			if !strings.Contains(got.body, `"kind":"gone"`) {
+				t.Errorf("GET %s = %s, want the kind gone", path, got.body)
+			}
+		}
+		wantPage := func(path string, last int64, want []int64, headers ...string) {
+			t.Helper()
+			var got events
+			a.do("GET", path, "", headers...).decodeInto(t, &got)
+			seqs := []int64{}
+			for _, e := range got.Items {
+				seqs = append(seqs, e.Seq)
+			}
+			if !slices.Equal(seqs, want) || got.Last != last {
+				t.Errorf("GET %s %v = events %v and last %d, want %v and %d", path, headers, seqs, got.Last, want, last)
+			}
+		}
+		remove(2)
+		for _, headers := range [][]string{nil, {own}, {stream}, {stream, own}} {
+			wantGone("/v1/events?after=0", headers...)
+			wantGone("/v1/events?after=1", headers...)
+		}
+		wantGone("/v1/events", stream, "Last-Event-ID: 1")
+		wantGone("/v1/events?after=3", stream, "Last-Event-ID: 1") // the header wins
+		wantPage("/v1/events", 4, []int64{3, 4})
+		wantPage("/v1/events?after=2", 4, []int64{3, 4})
+		wantPage("/v1/events?after=3", 4, []int64{4})
+		wantPage("/v1/events", 4, []int64{}, own)
+		wantPage("/v1/events?after=2", 4, []int64{}, own)
+		if got := a.stream("/v1/events?after=0", "Last-Event-ID: 2").event(); got.Seq != 3 {
+			t.Errorf("a stream after 2 begins with %d, want 3", got.Seq)
+		}
+
+		remove(2)
+		wantGone("/v1/events?after=3")
+		wantPage("/v1/events", 4, []int64{})
+		wantPage("/v1/events?after=4", 4, []int64{})
+		s := a.stream("/v1/events")
+		if first, _ := s.block(); first["id"] != "4" {
+			t.Errorf("a stream of no events begins with %v, want the number of the last one that was", first)
+		}
+		a.create("next")
+		if got := s.event(); got.Seq != 5 {
+			t.Errorf("the stream goes on with %d, want 5", got.Seq)
+		}
+		a.do("GET", "/v1/events?after=6", "").wantProblem(t, "a number of the future", 400, "There is no event 6 yet")
 	})
 }
 

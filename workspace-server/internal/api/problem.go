@@ -47,6 +47,8 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusNotFound
 	case workspace.Conflict:
 		p.Status = http.StatusConflict
+	case workspace.Gone:
+		p.Status = http.StatusGone
 	case workspace.Stale:
 		p.Status = http.StatusPreconditionFailed
 	case workspace.Unavailable:

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"workspace-server/internal/workspace"
 )
 
 const (
@@ -38,10 +40,14 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	if !out.write(fmt.Sprintf("%sid: %d\n\n", retry, after)) {
 		return nil
 	}
+	told := after // the number that the client would come back with
 	beat := time.NewTicker(a.Heartbeat)
 	defer beat.Stop()
 	for {
-		items, err := a.Events.Events(r.Context(), of, after, eventsAtOnce)
+		items, upTo, err := a.eventsAfter(r.Context(), of, after)
+		if workspace.KindOf(err) == workspace.Gone {
+			return nil // which the client is told when it comes back
+		}
 		if err != nil {
 			// The answer has begun, so the edge can only cut it short; the
 			// client then reconnects and continues.
@@ -55,8 +61,9 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 			if !out.add(frame(e, data)) {
 				return nil
 			}
-			after = e.Seq
+			told = e.Seq
 		}
+		after = upTo
 		if len(items) > 0 && !out.flush() {
 			return nil
 		}
@@ -69,7 +76,12 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 			if err := a.still(r.Context(), c); err != nil {
 				return err
 			}
-			if !out.write(": alive\n\n") {
+			alive := ": alive\n"
+			if told != after {
+				told = after
+				alive += fmt.Sprintf("id: %d\n", told)
+			}
+			if !out.write(alive + "\n") {
 				return nil
 			}
 		case <-r.Context().Done():

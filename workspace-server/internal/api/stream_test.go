@@ -18,10 +18,19 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// eventLog is a database in memory with n events.
+// eventLog is a database in memory with n events, all of them of others to
+// whom sees only those of one workspace.
 type eventLog struct {
-	mu sync.Mutex
-	n  int64
+	mu        sync.Mutex
+	n         int64
+	forgotten int64
+}
+
+// happen adds events.
+func (l *eventLog) happen(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n += n
 }
 
 func (l *eventLog) LastEvent(context.Context) (int64, error) {
@@ -30,23 +39,47 @@ func (l *eventLog) LastEvent(context.Context) (int64, error) {
 	return l.n, nil
 }
 
-func (l *eventLog) Events(ctx context.Context, _ string, after int64, limit int) ([]workspace.Event, error) {
+func (l *eventLog) Kept(_ context.Context, after int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after < l.forgotten {
+		return workspace.Errorf(workspace.Gone, "too late")
+	}
+	return nil
+}
+
+func (l *eventLog) Events(ctx context.Context, of string, after int64, limit int) ([]workspace.Event, error) {
+	if err := l.Kept(ctx, after); err != nil {
+		return nil, err
+	}
 	last, err := l.LastEvent(ctx)
 	items := []workspace.Event{}
+	if of != "" {
+		return items, err
+	}
 	for seq := after + 1; seq <= last && len(items) < limit; seq++ {
 		items = append(items, workspace.Event{Seq: seq, Type: "test", Data: []byte("{}")})
 	}
 	return items, err
 }
 
-// admins is a database in which every token is an administrator's, until none is.
+// admins is a database in which every token is an administrator's, or that of
+// one workspace, until none is.
 type admins struct {
 	token.Store
-	revoked atomic.Bool
+	workspace string
+	revoked   atomic.Bool
+}
+
+func (a *admins) token() token.Token {
+	if a.workspace != "" {
+		return token.Token{Role: token.Workspace, Workspace: a.workspace}
+	}
+	return token.Token{Role: token.Admin}
 }
 
 func (a *admins) Authenticate(context.Context, string) (token.Token, error) {
-	t := token.Token{Role: token.Admin}
+	t := a.token()
 	if a.revoked.Load() {
 		t.Revoked = 1
 	}
@@ -116,7 +149,7 @@ func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *feed.Feed, w 
 	stopping, stop := contextWithCancel(t)
 	a := &api{Deps{Events: log, Feed: f, Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
 	done := make(chan time.Time, 1)
-	ctx := context.WithValue(t.Context(), callerKey{}, caller{Token: token.Token{Role: token.Admin}})
+	ctx := context.WithValue(t.Context(), callerKey{}, caller{Token: tokens.token()})
 	r := httptest.NewRequestWithContext(ctx, "GET", "/v1/events", nil)
 	go func() {
 		if err := a.streamEvents(w, r, 0); err != nil && !tokens.revoked.Load() {
@@ -133,9 +166,7 @@ func TestStreamBeatsWhenNothingHappens(t *testing.T) {
 		w := newWriter(true)
 		stop, ended := startStream(t, log, f, w)
 		time.Sleep(2*heartbeat + time.Second)
-		log.mu.Lock()
-		log.n = 1
-		log.mu.Unlock()
+		log.happen(1)
 		f.Wake(1)
 		synctest.Wait()
 		stop()
@@ -160,6 +191,42 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 			t.Errorf("the stream ends %v after its token was revoked, want at the next heartbeat", took)
 		}
 		if got, want := w.String(), "retry: 1000\nid: 0\n\n: alive\n\n"; got != want {
+			t.Errorf("stream =\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// A client that sees few of the events still learns how far it is, or it would
+// come back with a number that is not kept any more.
+func TestStreamTellsHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, f, w := &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), newWriter(true)
+		stop, ended := startStreamOf(t, &admins{workspace: "ws_mine"}, log, f, w)
+		time.Sleep(time.Second)
+		log.happen(7)
+		f.Wake(7)
+		time.Sleep(2 * heartbeat)
+		stop()
+		<-ended
+		if got, want := w.String(), "retry: 1000\nid: 0\n\n: alive\nid: 7\n\n: alive\n\nretry: 1000\n\n"; got != want {
+			t.Errorf("stream =\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// A stream that has fallen behind what is kept ends, rather than skip events.
+func TestStreamEndsWhenItIsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, f, w := &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), newWriter(true)
+		_, ended := startStream(t, log, f, w)
+		synctest.Wait()
+		log.happen(9)
+		log.mu.Lock()
+		log.forgotten = 8
+		log.mu.Unlock()
+		f.Wake(9)
+		<-ended
+		if got, want := w.String(), "retry: 1000\nid: 0\n\n"; got != want {
 			t.Errorf("stream =\n%s\nwant\n%s", got, want)
 		}
 	})

@@ -31,6 +31,7 @@ type Config struct {
 	Env            string
 	LogLevel       slog.Level
 	DrainTimeout   time.Duration
+	EventRetention time.Duration
 }
 
 // Var documents one environment variable.
@@ -76,6 +77,10 @@ func Vars() []Var {
 			"DRAIN_TIMEOUT", "8s", "a duration above 0 and up to 10m, such as 8s",
 			"How long requests in flight may take after SIGTERM before they are cut.",
 		},
+		{
+			"EVENT_RETENTION", "168h", "a duration of at least 1h, such as 168h",
+			"How long events are kept. A client that asks for older ones is told so (410).",
+		},
 	}
 }
 
@@ -91,6 +96,8 @@ func Load(getenv func(string) string) (Config, error) {
 		WatchReload:  r.watchReload(),
 		LogLevel:     r.logLevel(),
 		DrainTimeout: r.drainTimeout(),
+
+		EventRetention: r.eventRetention(),
 	}
 	cfg.Env = r.env(cfg.WatchReload)
 	cfg.StateDirectory = r.stateDirectory()
@@ -114,6 +121,7 @@ func (c Config) LogValue() slog.Value {
 		slog.String("ENV", c.Env),
 		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),
 		slog.Duration("DRAIN_TIMEOUT", c.DrainTimeout),
+		slog.Duration("EVENT_RETENTION", c.EventRetention),
 	)
 }
 
@@ -285,6 +293,16 @@ func (r *reader) drainTimeout() time.Duration {
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 || d > 10*time.Minute {
 		r.refuse(name, value, "give a duration above 0 and up to 10m, such as 8s")
+	}
+	return d
+}
+
+func (r *reader) eventRetention() time.Duration {
+	const name = "EVENT_RETENTION"
+	value := r.text(name, "168h")
+	d, err := time.ParseDuration(value)
+	if err != nil || d < time.Hour {
+		r.refuse(name, value, "give a duration of at least 1h, such as 168h")
 	}
 	return d
 }

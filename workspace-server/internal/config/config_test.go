@@ -41,6 +41,8 @@ func TestLoad(t *testing.T) {
 		{[]string{"ENV=development"}, "ENV=development"},
 		{[]string{"LOG_LEVEL=debug"}, "LOG_LEVEL=debug"},
 		{[]string{"DRAIN_TIMEOUT=1m30s"}, "DRAIN_TIMEOUT=1m30s"},
+		{nil, "EVENT_RETENTION=168h0m0s"},
+		{[]string{"EVENT_RETENTION=1h"}, "EVENT_RETENTION=1h0m0s"},
 		{[]string{"TEMPLATES_DIR=/srv/t"}, "TEMPLATES_DIR=/srv/t"},
 		{
 			[]string{"DATABASE_URL=postgres://u:hunter2@db:5432/app?sslmode=disable&password=hunter2"},
@@ -83,6 +85,9 @@ func TestLoadRefuses(t *testing.T) {
 		{[]string{"DRAIN_TIMEOUT=8"}, `DRAIN_TIMEOUT="8" is not accepted`},
 		{[]string{"DRAIN_TIMEOUT=-1s"}, "above 0"},
 		{[]string{"DRAIN_TIMEOUT=1h"}, "up to 10m"},
+		{[]string{"EVENT_RETENTION=0"}, "at least 1h"},
+		{[]string{"EVENT_RETENTION=59m"}, "at least 1h"},
+		{[]string{"EVENT_RETENTION=7d"}, `EVENT_RETENTION="7d" is not accepted`},
 		{[]string{"STATE_DIRECTORY=state"}, "give an absolute path"},
 		{[]string{"HOME="}, "no place for the server's files: set STATE_DIRECTORY"},
 		{[]string{"DATABASE_URL=mysql://u:hunter2@db/app"}, "does not start with postgres://"},

@@ -64,6 +64,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
+		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
 		"internal/systemd":   {nil, "a protocol, and not ours"},
 		"migrations":         {nil, "only files"},
 		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
@@ -87,7 +88,7 @@ func TestImportDirections(t *testing.T) {
 		"cmd/workspace-server": {
 			[]string{
 				"internal/api", "internal/bootstrap", "internal/config", "internal/feed", "internal/migrate", "internal/server",
-				"internal/store", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
+				"internal/store", "internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}

@@ -48,10 +48,47 @@ func (s *Store) LastEvent(ctx context.Context) (int64, error) {
 	return seq, s.db.fail("read the last event's number", err)
 }
 
+// Kept implements workspace.EventLog.
+func (s *Store) Kept(ctx context.Context, after int64) error {
+	if after == workspace.Oldest {
+		return nil
+	}
+	forgotten, last, err := s.bounds(ctx)
+	if err != nil {
+		return s.db.fail("read which events are kept", err)
+	}
+	if after >= forgotten {
+		return nil
+	}
+	// What is listed after the number was read has all that happened up to it.
+	return workspace.Errorf(workspace.Gone,
+		"Events up to %d are not kept any more; the first that may be there is %d. List the workspaces again, and then continue after %d, which is the last.",
+		forgotten, forgotten+1, last)
+}
+
+// bounds returns the numbers of the newest event that was removed, and of the
+// newest.
+func (s *Store) bounds(ctx context.Context) (forgotten, last int64, err error) {
+	err = s.db.read.QueryRowContext(ctx, `
+		SELECT f.n, l.n FROM counters f, counters l
+		WHERE f.name = 'forgotten events' AND l.name = 'events'`).Scan(&forgotten, &last)
+	return forgotten, last, err
+}
+
 // Events implements workspace.EventLog.
 func (s *Store) Events(ctx context.Context, id string, after int64, limit int) ([]workspace.Event, error) {
 	events, err := s.events(ctx, id, after, limit)
-	return events, s.db.fail("read events", err)
+	if err != nil {
+		return nil, s.db.fail("read events", err)
+	}
+	if len(events) > 0 && events[0].Seq == after+1 {
+		return events, nil // none is missing
+	}
+	// Asked only now: what is there now was there when the events were read.
+	if err := s.Kept(ctx, after); err != nil {
+		return nil, err
+	}
+	return events, nil
 }
 
 func (s *Store) events(ctx context.Context, id string, after int64, limit int) ([]workspace.Event, error) {

@@ -18,6 +18,7 @@ const (
 	Unavailable  Kind = "unavailable"  // the same call may succeed later
 	Unauthorized Kind = "unauthorized" // it is not known who calls
 	Forbidden    Kind = "forbidden"    // whoever calls may not do this
+	Gone         Kind = "gone"         // it was there, and is not kept any more
 )
 
 // Error carries a message that is safe to show to a client, and a cause that

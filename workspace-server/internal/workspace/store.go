@@ -84,13 +84,22 @@ type Store interface {
 	Transitions(ctx context.Context, id string, before int64, limit int) ([]Transition, error)
 }
 
-// EventLog reads what happened. Both methods may fail with Unavailable and
-// with Internal.
+// Oldest, as the number to read events after, stands for wherever those that
+// are kept begin.
+const Oldest int64 = -1
+
+// EventLog reads what happened. Old events are removed, always all up to some
+// number. Each method may also fail with Unavailable and with Internal.
 type EventLog interface {
-	// LastEvent returns the number of the newest event, 0 before the first.
+	// LastEvent returns the number of the newest event, 0 before the first. It
+	// does not go back when events are removed.
 	LastEvent(ctx context.Context) (int64, error)
 
+	// Kept fails with Gone when an event with a number above after was removed.
+	Kept(ctx context.Context, after int64) error
+
 	// Events returns at most limit events with numbers above after, in order:
-	// those of one workspace, or of all if that is empty.
+	// those of one workspace, or of all if that is empty. It fails as Kept
+	// does, rather than pass over what was removed.
 	Events(ctx context.Context, workspace string, after int64, limit int) ([]Event, error)
 }
