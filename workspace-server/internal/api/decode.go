@@ -11,16 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"workspace-server/internal/workspace"
 )
 
-const (
-	maxBody     = 64 << 10
-	bodyTimeout = 15 * time.Second
-)
+const maxBody = 64 << 10
 
 // decode reads a JSON body strictly: one value, no unknown fields. It returns
 // the bytes too.
@@ -32,7 +28,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 	return body, unmarshal(body, into)
 }
 
-// readBody reads a body of a limited size, within a limited time.
+// readBody reads a body of a limited size.
 //
 // The content type is required, since a browser sends a request of this type
 // to another origin only after that origin allowed it.
@@ -40,19 +36,12 @@ func readBody(w http.ResponseWriter, r *http.Request, contentType string) ([]byt
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contentType {
 		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: "+contentType+".")
 	}
-	deadline := http.NewResponseController(w)
-	if err := deadline.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
-		return nil, err
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBody>>10))
 	}
 	if err != nil {
 		return nil, bad(http.StatusBadRequest, "The body did not arrive whole and in time.")
-	}
-	if err := deadline.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
 	}
 	if !utf8.Valid(body) {
 		return nil, workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")

@@ -37,6 +37,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)
 	rec := &recorder{ResponseWriter: w}
+	limitBody(rec, r)
 	e.serve(rec, r)
 	if rec.err != nil && !rec.aborted {
 		e.fail(rec, r, id)
@@ -122,6 +123,20 @@ func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.D
 		attrs = append(attrs, slog.Bool("client_gone", true))
 	}
 	e.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// bodyTimeout is how long a body may take to arrive.
+const bodyTimeout = 15 * time.Second
+
+// limitBody sets the deadline of a request's body, unless the handler sets
+// another. It holds for a body that no handler reads too, since net/http reads
+// what is left of it before it answers; and it ends with the body, so that it
+// is none for a stream or a long poll.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// It fails only on a connection that is closed, where reading fails too.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 }
 
 // requestID takes over the client's id if it is harmless in a log.
