@@ -463,7 +463,8 @@ func TestUp(t *testing.T) {
 	if err != nil || status != 200 || !strings.Contains(string(body), "triage") {
 		t.Errorf("GET /v1/templates: status %d, %v: %s, want the templates of the repository", status, err, body)
 	}
-	running, err := l.Load(ctx, load.Options{})
+	// In production a token may send 100 requests a second.
+	running, err := l.Load(ctx, load.Options{Pace: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Stopping:   streaming,
 		Retry:      retryOf(cfg),
 		Heartbeat:  heartbeat,
+		RateLimit:  cfg.RateLimit,
 	}), log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

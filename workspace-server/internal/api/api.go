@@ -64,9 +64,16 @@ type Deps struct {
 	// Heartbeat is how often a stream says that it is alive, and looks whether
 	// its client may still read it.
 	Heartbeat time.Duration
+
+	// RateLimit is how many requests a second each token may send, 0 for any
+	// number. With one, wrong tokens are limited too.
+	RateLimit int
 }
 
-type api struct{ Deps }
+type api struct {
+	Deps
+	limits limits
+}
 
 // A route is one thing that can be asked for, and who may.
 type route struct {
@@ -111,7 +118,7 @@ func (a *api) routes() []route {
 
 // New returns the handler of all routes.
 func New(deps Deps) http.Handler {
-	a := &api{deps}
+	a := &api{Deps: deps, limits: newLimits(deps.RateLimit, time.Now)}
 	mux := http.NewServeMux()
 	for _, r := range a.routes() {
 		mux.Handle(r.pattern, a.guard(r.access, r.handle))

@@ -48,6 +48,9 @@ func (a *api) guard(to access, next handler) handler {
 		if rec, ok := w.(*recorder); ok {
 			rec.caller = c.ID
 		}
+		if err := a.limits.count(c); err != nil {
+			return err
+		}
 		if err := c.check(to, r); err != nil {
 			return err
 		}
@@ -67,8 +70,12 @@ func (a *api) authenticate(r *http.Request) (caller, error) {
 		return caller{}, unauthorized("The header Authorization has to be Bearer and one token, which begins with wst_.", invalid)
 	}
 	hash := token.Secret(secret).Hash()
+	if err := a.limits.mayTry(r, hash); err != nil {
+		return caller{}, err
+	}
 	known, err := a.Tokens.Authenticate(r.Context(), hash)
 	if workspace.KindOf(err) == workspace.Unauthorized {
+		a.limits.failed(r, hash)
 		return caller{}, unauthorized(workspace.Message(err), invalid)
 	}
 	return caller{known, hash}, err

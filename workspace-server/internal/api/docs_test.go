@@ -131,7 +131,7 @@ func TestDocumentSchemas(t *testing.T) {
 	for _, k := range []workspace.Kind{
 		workspace.Internal, workspace.Invalid, workspace.NotFound, workspace.Conflict,
 		workspace.Stale, workspace.Unavailable, workspace.Unauthorized, workspace.Forbidden,
-		workspace.Gone,
+		workspace.Gone, workspace.Limited,
 	} {
 		kinds = append(kinds, string(k))
 	}

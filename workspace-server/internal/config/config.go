@@ -32,6 +32,7 @@ type Config struct {
 	LogLevel       slog.Level
 	DrainTimeout   time.Duration
 	EventRetention time.Duration
+	RateLimit      int // requests a second; 0: none
 }
 
 // Var documents one environment variable.
@@ -81,6 +82,10 @@ func Vars() []Var {
 			"EVENT_RETENTION", "168h", "a duration of at least 1h, such as 168h",
 			"How long events are kept. A client that asks for older ones is told so (410).",
 		},
+		{
+			"RATE_LIMIT", "0 in development, else 100", "a number from 0 to 100000; 0 for no limit",
+			"How many requests a second each token may send to one server, with twice as many at once after a pause. With a limit, addresses that send wrong tokens are slowed down too.",
+		},
 	}
 }
 
@@ -100,6 +105,7 @@ func Load(getenv func(string) string) (Config, error) {
 		EventRetention: r.eventRetention(),
 	}
 	cfg.Env = r.env(cfg.WatchReload)
+	cfg.RateLimit = r.rateLimit(cfg.Env)
 	cfg.StateDirectory = r.stateDirectory()
 	if err := errors.Join(r.errs...); err != nil {
 		return Config{}, err
@@ -122,6 +128,7 @@ func (c Config) LogValue() slog.Value {
 		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),
 		slog.Duration("DRAIN_TIMEOUT", c.DrainTimeout),
 		slog.Duration("EVENT_RETENTION", c.EventRetention),
+		slog.Int("RATE_LIMIT", c.RateLimit),
 	)
 }
 
@@ -305,4 +312,18 @@ func (r *reader) eventRetention() time.Duration {
 		r.refuse(name, value, "give a duration of at least 1h, such as 168h")
 	}
 	return d
+}
+
+func (r *reader) rateLimit(env string) int {
+	const name = "RATE_LIMIT"
+	fallback := "100"
+	if env == Development {
+		fallback = "0"
+	}
+	value := r.text(name, fallback)
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 || n > 100_000 {
+		r.refuse(name, value, "give a number of requests a second from 0 to 100000, where 0 is no limit")
+	}
+	return n
 }

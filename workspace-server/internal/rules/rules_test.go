@@ -62,6 +62,7 @@ func TestImportDirections(t *testing.T) {
 			[]string{"internal/provision", "internal/workspace"}, "it sees storage, and what runs workspaces, by interfaces",
 		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
+		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
 		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
@@ -82,7 +83,10 @@ func TestImportDirections(t *testing.T) {
 			[]string{"internal/store", "internal/migrate", "migrations"}, "tests need a database with its schema",
 		},
 		"internal/api": {
-			[]string{"internal/workspace", "internal/feed", "internal/openapi", "internal/secret", "internal/templates", "internal/token"},
+			[]string{
+				"internal/workspace", "internal/feed", "internal/openapi", "internal/ratelimit", "internal/secret", "internal/templates",
+				"internal/token",
+			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
 		"cmd/workspace-server": {

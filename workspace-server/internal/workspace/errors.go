@@ -19,6 +19,7 @@ const (
 	Unauthorized Kind = "unauthorized" // it is not known who calls
 	Forbidden    Kind = "forbidden"    // whoever calls may not do this
 	Gone         Kind = "gone"         // it was there, and is not kept any more
+	Limited      Kind = "limited"      // the caller has to slow down
 )
 
 // Error carries a message that is safe to show to a client, and a cause that
