@@ -21,6 +21,13 @@ const (
 	Production  = "production"
 )
 
+// What PROVISIONER may name.
+const (
+	NoProvisioner = "none"
+	Processes     = "process"
+	Containers    = "docker"
+)
+
 // Config holds the settings after validation.
 type Config struct {
 	ListenAddr     string
@@ -33,6 +40,14 @@ type Config struct {
 	DrainTimeout   time.Duration
 	EventRetention time.Duration
 	RateLimit      int // requests a second; 0: none
+	Provisioner    string
+	PlatformURL    string // empty: this machine's, with the port that is listened on
+	Docker         Docker // with Provisioner Containers
+}
+
+// Docker says how workspaces run in containers.
+type Docker struct {
+	Host, Image, Network, StateVolume string
 }
 
 // Var documents one environment variable.
@@ -86,6 +101,30 @@ func Vars() []Var {
 			"RATE_LIMIT", "0 in development, else 100", "a number from 0 to 100000; 0 for no limit",
 			"How many requests a second each token may send to one server, with twice as many at once after a pause. With a limit, addresses that send wrong tokens are slowed down too.",
 		},
+		{
+			"PROVISIONER", "process in development, else none", "none, process or docker",
+			"What runs workspaces. process: processes of this machine, with the rights of the server, for development. docker: containers.",
+		},
+		{
+			"PLATFORM_URL", "http://127.0.0.1 with the port of LISTEN_ADDR", "http://host:port or https://host:port",
+			"Where agents reach this server. Needed with PROVISIONER=docker, where 127.0.0.1 is another machine.",
+		},
+		{
+			"DOCKER_HOST", "unix:///var/run/docker.sock", "unix:///path or tcp://host:port",
+			"The Docker engine.",
+		},
+		{
+			"WORKSPACE_IMAGE", "", "the name of an image",
+			"What containers are made from; its entrypoint, with the argument agent, is an agent. Needed with PROVISIONER=docker.",
+		},
+		{
+			"WORKSPACE_NETWORK", "one of the installation's own, made when it is missing", "the name of a Docker network",
+			"The network of the containers. A server that runs in a container has to be on it. Never the database's.",
+		},
+		{
+			"STATE_VOLUME", "", "the name of a Docker volume",
+			"The volume that STATE_DIRECTORY is in, when the server itself runs in a container.",
+		},
 	}
 }
 
@@ -107,6 +146,9 @@ func Load(getenv func(string) string) (Config, error) {
 	cfg.Env = r.env(cfg.WatchReload)
 	cfg.RateLimit = r.rateLimit(cfg.Env)
 	cfg.StateDirectory = r.stateDirectory()
+	cfg.Provisioner = r.provisioner(cfg.Env)
+	cfg.PlatformURL = r.platformURL()
+	cfg.Docker = r.docker(cfg)
 	if err := errors.Join(r.errs...); err != nil {
 		return Config{}, err
 	}
@@ -129,6 +171,12 @@ func (c Config) LogValue() slog.Value {
 		slog.Duration("DRAIN_TIMEOUT", c.DrainTimeout),
 		slog.Duration("EVENT_RETENTION", c.EventRetention),
 		slog.Int("RATE_LIMIT", c.RateLimit),
+		slog.String("PROVISIONER", c.Provisioner),
+		slog.String("PLATFORM_URL", c.PlatformURL),
+		slog.String("DOCKER_HOST", c.Docker.Host),
+		slog.String("WORKSPACE_IMAGE", c.Docker.Image),
+		slog.String("WORKSPACE_NETWORK", c.Docker.Network),
+		slog.String("STATE_VOLUME", c.Docker.StateVolume),
 	)
 }
 
@@ -326,4 +374,53 @@ func (r *reader) rateLimit(env string) int {
 		r.refuse(name, value, "give a number of requests a second from 0 to 100000, where 0 is no limit")
 	}
 	return n
+}
+
+func (r *reader) provisioner(env string) string {
+	const name = "PROVISIONER"
+	fallback := NoProvisioner
+	if env == Development {
+		fallback = Processes
+	}
+	value := r.text(name, fallback)
+	switch value {
+	case NoProvisioner, Processes, Containers:
+	default:
+		r.refuse(name, value, "give none, process or docker")
+	}
+	return value
+}
+
+func (r *reader) platformURL() string {
+	const name = "PLATFORM_URL"
+	value := r.getenv(name)
+	if value == "" {
+		return ""
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		r.refuse(name, value, "give http://host:port or https://host:port")
+	}
+	return strings.TrimSuffix(value, "/")
+}
+
+// docker reads what only containers need. What they cannot do without is asked
+// for at the start, and not when the first workspace is started.
+func (r *reader) docker(cfg Config) Docker {
+	d := Docker{
+		Host:        r.text("DOCKER_HOST", "unix:///var/run/docker.sock"),
+		Image:       r.getenv("WORKSPACE_IMAGE"),
+		Network:     r.getenv("WORKSPACE_NETWORK"),
+		StateVolume: r.getenv("STATE_VOLUME"),
+	}
+	if cfg.Provisioner != Containers {
+		return d
+	}
+	if d.Image == "" {
+		r.errs = append(r.errs, errors.New("PROVISIONER=docker needs WORKSPACE_IMAGE: the image that workspaces are made from"))
+	}
+	if cfg.PlatformURL == "" {
+		r.errs = append(r.errs, errors.New("PROVISIONER=docker needs PLATFORM_URL: where containers reach this server"))
+	}
+	return d
 }

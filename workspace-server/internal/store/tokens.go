@@ -38,6 +38,27 @@ func (s *Store) CreateToken(ctx context.Context, t token.Token, hash string) err
 	}))
 }
 
+// CreateAgentToken stores a token of one generation of a workspace, and deletes
+// those of earlier ones. A second one of the same generation leaves the first as
+// it is, since it may be in use already.
+func (s *Store) CreateAgentToken(ctx context.Context, t token.Token, hash string, generation int64) error {
+	return s.db.fail("create a token", s.db.update(ctx, func(tx *sql.Tx) error {
+		if _, err := lock(ctx, tx, t.Workspace); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `
+			DELETE FROM tokens WHERE workspace = $1 AND generation > 0 AND generation < $2`,
+			t.Workspace, generation); err != nil {
+			return err
+		}
+		if _, err := insertToken(ctx, tx, t, hash); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE tokens SET generation = $1 WHERE hash = $2`, generation, hash)
+		return err
+	}))
+}
+
 // EnsureToken stores a token unless its secret is known already, and reports
 // whether that is good for anything: a token that was revoked stays revoked.
 func (s *Store) EnsureToken(ctx context.Context, t token.Token, hash string) (bool, error) {
