@@ -22,7 +22,7 @@ const healthTimeout = 4 * time.Second
 func healthcheck(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	addr := dialAddr(cfg.ListenAddr)
+	addr := config.DialAddr(cfg.ListenAddr)
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -46,16 +46,4 @@ func healthcheck(ctx context.Context, cfg config.Config, _ []string, _ func(stri
 	}
 	_, err = s.out.Write(body)
 	return err
-}
-
-// dialAddr turns "all addresses" into one that can be connected to.
-func dialAddr(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return listen
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
 }
