@@ -1,0 +1,66 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// A pause before a call is tried again doubles from the first to the longest.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// retrier tries calls again that may be sent twice.
+type retrier struct {
+	pause func(ctx context.Context, d time.Duration) error
+	told  func(why error)
+}
+
+// do calls until there is an answer that trying again would not change, or ctx
+// is done; then it returns the error of the last call.
+func (r retrier) do(ctx context.Context, call func() error) error {
+	for wait := firstPause; ; wait = min(2*wait, longestPause) {
+		err := call()
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		r.told(err)
+		if r.pause(ctx, max(wait, retryAfter(err))) != nil {
+			return err
+		}
+	}
+}
+
+// passing reports whether an error may be gone soon.
+func passing(err error) bool {
+	if _, ok := errors.AsType[*Unreachable](err); ok {
+		return true
+	}
+	switch StatusOf(err) {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// pause fails when ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

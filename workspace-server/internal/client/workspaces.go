@@ -1,0 +1,165 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+// States that a workspace is asked to be in, and the one that it ends in when
+// that cannot be.
+const (
+	Running    workspace.State = "running"
+	Paused     workspace.State = "paused"
+	Hibernated workspace.State = "hibernated"
+	Failed     workspace.State = "failed"
+)
+
+// Workspace is a workspace, and the JSON that it was read from.
+type Workspace = Document[workspace.Workspace]
+
+// Filter says which workspaces a list has, as the API's parameters do.
+type Filter struct {
+	State, Parent, Template, Text string
+	Labels                        []string // a name, or name=value
+}
+
+func (f Filter) query() url.Values {
+	values := url.Values{}
+	for name, value := range map[string]string{"state": f.State, "parent": f.Parent, "template": f.Template, "q": f.Text} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	if len(f.Labels) > 0 {
+		values["label"] = f.Labels
+	}
+	return values
+}
+
+// Workspaces lists those that fit a filter, newest first: all, or as many as limit.
+func (c *Client) Workspaces(ctx context.Context, filter Filter, limit int) (Page[workspace.Workspace], error) {
+	return list[workspace.Workspace](ctx, c, call{method: "GET", path: []string{"workspaces"}, query: filter.query()}, limit)
+}
+
+// Peers lists those that a workspace may talk to.
+func (c *Client) Peers(ctx context.Context, id string, filter Filter, limit int) (Page[workspace.Workspace], error) {
+	return list[workspace.Workspace](ctx, c, call{method: "GET", path: []string{"workspaces", id, "peers"}, query: filter.query()}, limit)
+}
+
+// Workspace returns one by its id.
+func (c *Client) Workspace(ctx context.Context, id string) (found Workspace, err error) {
+	return found, c.do(ctx, call{method: "GET", path: []string{"workspaces", id}}, &found)
+}
+
+// Spec is what a workspace is made from.
+type Spec struct {
+	Name     string            `json:"name"`
+	Template string            `json:"template,omitempty"`
+	Parent   string            `json:"parent,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Desired  workspace.State   `json:"desired,omitempty"` // empty: the server's choice
+}
+
+// Create makes a workspace. It is tried again, until ctx is done, while the
+// server is away or busy: the key, which names this one workspace, keeps it
+// from being made twice.
+func (c *Client) Create(ctx context.Context, spec Spec, key string) (made Workspace, err error) {
+	in := call{method: "POST", path: []string{"workspaces"}, header: http.Header{"Idempotency-Key": {key}}, body: spec}
+	return made, c.retry.do(ctx, func() error { return c.do(ctx, in, &made) })
+}
+
+// Update changes a workspace by a merge patch, if it still has the revision.
+func (c *Client) Update(ctx context.Context, id string, revision int64, patch map[string]any) (updated Workspace, err error) {
+	header := ifMatch(revision)
+	header.Set("Content-Type", "application/merge-patch+json")
+	return updated, c.do(ctx, call{method: "PATCH", path: []string{"workspaces", id}, header: header, body: patch}, &updated)
+}
+
+// Delete deletes a workspace, if it still has the revision, unless that is 0.
+// What is empty is left to the server's choice.
+func (c *Client) Delete(ctx context.Context, id string, revision int64, children, volumes string) error {
+	values := url.Values{}
+	if children != "" {
+		values.Set("children", children)
+	}
+	if volumes != "" {
+		values.Set("volumes", volumes)
+	}
+	return c.do(ctx, call{method: "DELETE", path: []string{"workspaces", id}, query: values, header: ifMatch(revision)}, nil)
+}
+
+// Act asks for what an action is for: start, pause, hibernate or restart. It
+// returns the workspace as the server has noted it, which then is to come.
+func (c *Client) Act(ctx context.Context, id, action string, revision int64) (noted Workspace, err error) {
+	return noted, c.do(ctx, call{method: "POST", path: []string{"workspaces", id, action}, header: ifMatch(revision)}, &noted)
+}
+
+func ifMatch(revision int64) http.Header {
+	if revision == 0 {
+		return http.Header{}
+	}
+	return http.Header{"If-Match": {strconv.Quote(strconv.FormatInt(revision, 10))}}
+}
+
+// pollEvery is how often Await looks.
+const pollEvery = 200 * time.Millisecond
+
+// Await looks at a workspace until it is as done wants it. A server that is
+// away meanwhile is waited for.
+func (c *Client) Await(ctx context.Context, id string, done func(workspace.Workspace) bool) (found Workspace, err error) {
+	for {
+		err := c.retry.do(ctx, func() (err error) {
+			found, err = c.Workspace(ctx, id)
+			return err
+		})
+		if err != nil || done(found.Value) {
+			return found, err
+		}
+		if err := c.retry.pause(ctx, pollEvery); err != nil {
+			return found, err
+		}
+	}
+}
+
+// Transition is a change of a workspace's state.
+type Transition struct {
+	Revision int64           `json:"revision"`
+	At       int64           `json:"at"` // epoch milliseconds
+	From     workspace.State `json:"from"`
+	To       workspace.State `json:"to"`
+	Reason   string          `json:"reason"`
+	Message  string          `json:"message"`
+	By       string          `json:"by"` // a token's id
+}
+
+// Transitions lists those of a workspace, newest first: all, or as many as limit.
+func (c *Client) Transitions(ctx context.Context, id string, limit int) (Page[Transition], error) {
+	return list[Transition](ctx, c, call{method: "GET", path: []string{"workspaces", id, "transitions"}}, limit)
+}
+
+// Logs copies what a workspace prints to w: the last lines, all if tail is
+// below 0, and, to follow, what comes until ctx is done or the server ends it.
+func (c *Client) Logs(ctx context.Context, id string, tail int, follow bool, w io.Writer) error {
+	values := url.Values{}
+	if tail >= 0 {
+		values.Set("tail", strconv.Itoa(tail))
+	}
+	if follow {
+		values.Set("follow", "1")
+	}
+	resp, err := c.open(ctx, call{method: "GET", path: []string{"workspaces", id, "logs"}, query: values}, 0)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return c.unreachable(ctx, err)
+	}
+	return nil
+}
