@@ -35,7 +35,7 @@ func main() {
 	}()
 	if err := run(ctx, os.Args[1:], os.Getenv, streams{os.Stdout, os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "workspace-server:", indent(err.Error()))
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -65,6 +65,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, s strea
 		name, args = args[0], args[1:]
 	}
 	switch name {
+	case "ws":
+		return workspaces(ctx, args, getenv, s)
 	case "-h", "-help", "--help", "help":
 		_, err := io.WriteString(s.out, help())
 		return errors.Join(err, noMore(name, args))
@@ -107,7 +109,9 @@ func noMore(name string, args []string) error {
 func help() string {
 	var b strings.Builder
 	b.WriteString("workspace-server runs, arranges and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
-	for _, v := range append(verbs(), verb{name: "version", help: "print what was built"}) {
+	for _, v := range append(verbs(),
+		verb{name: "ws", help: "use a server: list, create, follow and much more; 'ws -h' lists it all"},
+		verb{name: "version", help: "print what was built"}) {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.help)
 	}
 	b.WriteString("\nSettings are environment variables; an empty one counts as unset:\n\n")

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // command runs the program with these settings alone.
-func command(t *testing.T, args []string, env ...string) *exec.Cmd {
+func command(t testing.TB, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -71,7 +71,7 @@ func (o *output) String() string {
 
 // process is a server that was started as a service manager starts one.
 type process struct {
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	notices *net.UnixConn
 	log     *output
@@ -80,14 +80,14 @@ type process struct {
 }
 
 // start starts a server on a copy of ln and waits until it is ready.
-func start(t *testing.T, ln *net.TCPListener, database storetest.Database, env ...string) *process {
+func start(t testing.TB, ln *net.TCPListener, database storetest.Database, env ...string) *process {
 	t.Helper()
 	p := startOnly(t, ln, database, env...)
 	p.wantNotice("READY=1")
 	return p
 }
 
-func startOnly(t *testing.T, ln *net.TCPListener, database storetest.Database, env ...string) *process {
+func startOnly(t testing.TB, ln *net.TCPListener, database storetest.Database, env ...string) *process {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ws") // a socket's path has to be short
 	if err != nil {
@@ -155,7 +155,7 @@ func (p *process) stop() {
 	}
 }
 
-func listenLoopback(t *testing.T) (*net.TCPListener, string) {
+func listenLoopback(t testing.TB) (*net.TCPListener, string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -196,6 +196,8 @@ func TestVerbs(t *testing.T) {
 		{[]string{"token", "create", "-role=root"}, []string{state}, 1, "", "role has to be admin or workspace"},
 		{[]string{"token", "create", "-role=workspace"}, []string{state}, 1, "", "needs workspace, the id of the one that it is for"},
 		{[]string{"token", "create", "-role=workspace", "-workspace=ws_none"}, []string{state}, 1, "", `There is no workspace "ws_none"`},
+		{[]string{"ws"}, nil, 2, "", "Usage: workspace-server ws VERB"},
+		{[]string{"ws", "--help"}, []string{"ENV=prod"}, 0, config.ClientTable(), ""},
 		{[]string{"version", "1"}, nil, 1, "", `unexpected argument "1" after version`},
 		{[]string{"serve", "--port=1"}, nil, 1, "", `unexpected argument "--port=1" after serve`},
 		{nil, []string{state, "ENV=prod", "LOG_LEVEL=loud"}, 1, "", "ENV=\"prod\" is not accepted: did you mean production?"},

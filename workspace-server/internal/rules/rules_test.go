@@ -63,6 +63,14 @@ func TestImportDirections(t *testing.T) {
 		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
+		"internal/client": {
+			[]string{"internal/secret", "internal/token", "internal/workspace"}, "it speaks HTTP, and knows no server's insides and no terminal",
+		},
+		"internal/cli": {
+			[]string{
+				"internal/bootstrap", "internal/client", "internal/config", "internal/private", "internal/secret", "internal/token", "internal/workspace",
+			}, "it knows of a server what can be asked for, and where its first token lies",
+		},
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
 		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
@@ -91,8 +99,9 @@ func TestImportDirections(t *testing.T) {
 		},
 		"cmd/workspace-server": {
 			[]string{
-				"internal/api", "internal/bootstrap", "internal/config", "internal/feed", "internal/migrate", "internal/server",
-				"internal/store", "internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
+				"internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed", "internal/migrate",
+				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/templates",
+				"internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}
@@ -121,6 +130,8 @@ func TestNothingHeavyIsLinked(t *testing.T) {
 		"plugin":        "it keeps the linker from dropping anything",
 		"net/rpc":       "nothing speaks it",
 		"expvar":        "it registers itself on a global mux",
+
+		"github.com/rogpeppe/go-internal/testscript": "it is for tests",
 	}
 	for _, p := range packages(t) {
 		if p.ImportPath != module+"cmd/workspace-server" {

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"workspace-server/internal/store/storetest"
+)
+
+// scriptTimeout is how long a script may take, with the race detector and on a
+// busy machine.
+const scriptTimeout = 2 * time.Minute
+
+// TestScripts types what people type, on each kind of database. Each script
+// has a server of its own, which is the program too.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			storetest.Each(t, func(t *testing.T, database storetest.Database) {
+				testscript.Run(t, testscript.Params{
+					Files:               []string{file},
+					Setup:               func(env *testscript.Env) error { return setup(env, database) },
+					RequireExplicitExec: true,
+					RequireUniqueNames:  true,
+					Deadline:            time.Now().Add(scriptTimeout),
+					Cmds: map[string]func(*testscript.TestScript, bool, []string){
+						"serve": serveScript, "stop": stopScript, "crash": crashScript,
+						"exits": exits, "keep": keep, "eventually": eventually,
+					},
+				})
+			})
+		})
+	}
+}
+
+// scripted is what a script has in the background.
+type scripted struct {
+	start func(env ...string) *process
+	now   *process
+}
+
+type scriptedKey struct{}
+
+// setup gives a script an address to serve at, which it keeps when a server
+// stops, and a state directory. Both are where a client looks by itself.
+func setup(env *testscript.Env, database storetest.Database) error {
+	t := env.T().(testing.TB)
+	ln, url := listenLoopback(t)
+	env.Values[scriptedKey{}] = &scripted{start: func(vars ...string) *process { return start(t, ln, database, vars...) }}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(exe, filepath.Join(bin, "workspace-server")); err != nil {
+		return err
+	}
+	env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("URL", url)
+	env.Setenv("LISTEN_ADDR", ln.Addr().String())
+	env.Setenv("STATE_DIRECTORY", database.Dir)
+	env.Setenv("WORKSPACE_SERVER_TEST_RUN", "1")
+	env.Setenv("GOCOVERDIR", t.TempDir())
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
+}
+
+func usage(ts *testscript.TestScript, text string, wrong bool) {
+	if wrong {
+		ts.Fatalf("usage: %s", text)
+	}
+}
+
+// serveScript starts a server, and waits until it serves.
+func serveScript(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(scriptedKey{}).(*scripted)
+	usage(ts, "serve [VARIABLE=VALUE...], once until it is stopped", neg || s.now != nil)
+	s.now = s.start(args...)
+}
+
+// stopScript stops the server as a service manager does.
+func stopScript(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(scriptedKey{}).(*scripted)
+	usage(ts, "stop, after serve", neg || len(args) > 0 || s.now == nil)
+	s.now.stop()
+	s.now = nil
+}
+
+// crashScript ends the server as a power cut does.
+func crashScript(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(scriptedKey{}).(*scripted)
+	usage(ts, "crash, after serve", neg || len(args) > 0 || s.now == nil)
+	s.now.signal(syscall.SIGKILL)
+	<-s.now.done
+	s.now = nil
+}
+
+// exits runs a program that has to end with an exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, "exits CODE PROGRAM [ARGUMENT...]", neg || len(args) < 2)
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%q ended with exit code %d, want %d", args[1:], got, want)
+	}
+}
+
+// keep gives a name to what the last program printed.
+func keep(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, "keep VARIABLE", neg || len(args) != 1)
+	text := strings.TrimSpace(ts.ReadFile("stdout"))
+	if text == "" {
+		ts.Fatalf("nothing was printed")
+	}
+	ts.Setenv(args[0], text)
+}
+
+// eventually runs a program again and again until it succeeds.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, "eventually PROGRAM [ARGUMENT...]", neg || len(args) < 1)
+	for end := time.Now().Add(scriptTimeout / 2); ts.Exec(args[0], args[1:]...) != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%q has not succeeded", args)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"workspace-server/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// aToken is what can be one.
+const aToken = "wst_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// result is what a command line leads to.
+type result struct {
+	out, err string
+	code     int
+	fails    string
+}
+
+// run carries out a command line against a server.
+func run(ctx context.Context, server string, args ...string) result {
+	env := map[string]string{"WORKSPACE_SERVER": server, "WORKSPACE_SERVER_TOKEN": aToken}
+	var stdout, stderr bytes.Buffer
+	err := Run(ctx, args, Terminal{
+		Getenv: func(name string) string { return env[name] },
+		In:     strings.NewReader(""), Out: &stdout, Err: &stderr,
+	})
+	r := result{out: stdout.String(), err: stderr.String()}
+	if err != nil {
+		r.fails, r.code = err.Error(), -1
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		r.code = e.Code
+	}
+	return r
+}

@@ -1,0 +1,252 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"workspace-server/internal/client"
+	"workspace-server/internal/workspace"
+)
+
+// filterFlags are those of a list of workspaces.
+func (c *command) filterFlags() (filter *client.Filter, limit *int) {
+	filter = &client.Filter{}
+	c.flags.StringVar(&filter.State, "state", "", "only those in this `state`")
+	c.flags.StringVar(&filter.Parent, "parent", "", "only those right below this `workspace`, or roots: none")
+	c.flags.StringVar(&filter.Template, "template", "", "only those made from this `template`")
+	c.flags.StringVar(&filter.Text, "q", "", "only those with this `text` in their name")
+	c.flags.Func("label", "only those with this label, `name or name=value`; may be given several times", func(label string) error {
+		filter.Labels = append(filter.Labels, label)
+		return nil
+	})
+	return filter, c.flags.Int("limit", 0, "at most so `many`; 0 is all")
+}
+
+func list(c *command) action {
+	c.printsJSON()
+	filter, limit := c.filterFlags()
+	return func(ctx context.Context, api *client.Client, _ []string) error {
+		var err error
+		if filter.Parent, err = parentOf(ctx, api, filter.Parent); err != nil {
+			return err
+		}
+		page, err := api.Workspaces(ctx, *filter, *limit)
+		if err != nil {
+			return err
+		}
+		return c.printWorkspaces(page)
+	}
+}
+
+func peers(c *command) action {
+	c.printsJSON()
+	filter, limit := c.filterFlags()
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		id, err := idOf(ctx, api, words[0])
+		if err != nil {
+			return err
+		}
+		if filter.Parent, err = parentOf(ctx, api, filter.Parent); err != nil {
+			return err
+		}
+		page, err := api.Peers(ctx, id, *filter, *limit)
+		if err != nil {
+			return err
+		}
+		return c.printWorkspaces(page)
+	}
+}
+
+func (c *command) printWorkspaces(page client.Page[workspace.Workspace]) error {
+	if c.json {
+		return c.printJSON(page)
+	}
+	if len(page.Items) == 0 {
+		c.say("there are none")
+		return nil
+	}
+	now := time.Now()
+	rows := [][]string{{"ID", "NAME", "STATE", "TEMPLATE", "PARENT", "LABELS", "AGE"}}
+	for _, item := range page.Items {
+		w := item.Value
+		rows = append(rows, []string{w.ID, w.Name, string(w.Status.State), w.Template, w.Parent, labelsText(w.Labels), age(w.Created, now)})
+	}
+	return table(c.Out, rows)
+}
+
+func (c *command) printWorkspace(found client.Workspace) error {
+	if c.json {
+		return c.printJSON(found)
+	}
+	w, now := found.Value, time.Now()
+	since := func(ms int64) string { return fmt.Sprintf("%s  (%s ago)", clock(ms), age(ms, now)) }
+	return table(c.Out, [][]string{
+		{"id", w.ID},
+		{"name", w.Name},
+		{"state", fmt.Sprintf("%s  (%s, %s ago)", w.Status.State, w.Status.Reason, age(w.Status.Since, now))},
+		{"message", w.Status.Message},
+		{"desired", string(w.Desired)},
+		{"template", w.Template},
+		{"parent", w.Parent},
+		{"labels", labelsText(w.Labels)},
+		{"revision", fmt.Sprint(w.Revision)},
+		{"created", since(w.Created)},
+		{"updated", since(w.Updated)},
+	})
+}
+
+func get(c *command) action {
+	c.printsJSON()
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		found, err := lookUp(ctx, api, words[0])
+		if err != nil {
+			return err
+		}
+		return c.printWorkspace(found)
+	}
+}
+
+func create(c *command) action {
+	c.printsJSON()
+	var spec client.Spec
+	c.flags.StringVar(&spec.Template, "template", "", "the `template` that it is made from")
+	c.flags.StringVar(&spec.Parent, "parent", "", "the `workspace` that it is put below")
+	c.flags.Func("label", "a label, as `name=value`; may be given several times", func(label string) error {
+		return addLabel(&spec.Labels, label)
+	})
+	key := c.flags.String("key", "", "a `text` that names this one workspace: with it, the command may be repeated and makes no second one")
+	starts := c.flags.Bool("start", false, "start it at once")
+	wait := c.flags.Bool("wait", false, "with --start: until it runs")
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		if *wait && !*starts {
+			return c.misuse(errors.New("--wait goes with --start"))
+		}
+		spec.Name = words[0]
+		var err error
+		if spec.Parent, err = idOf(ctx, api, spec.Parent); err != nil {
+			return err
+		}
+		if *starts {
+			spec.Desired = client.Running
+		}
+		made, err := api.Create(ctx, spec, cmp.Or(*key, rand.Text()))
+		if err != nil {
+			return err
+		}
+		if !c.json {
+			if _, err := fmt.Fprintln(c.Out, made.Value.ID); err != nil {
+				return err
+			}
+		}
+		if *wait {
+			if made, err = c.await(ctx, api, made, awaited{state: client.Running}); err != nil {
+				return err
+			}
+		}
+		if c.json {
+			return c.printJSON(made)
+		}
+		return nil
+	}
+}
+
+func addLabel(labels *map[string]string, text string) error {
+	name, value, found := strings.Cut(text, "=")
+	if !found {
+		return errors.New("it has to be name=value")
+	}
+	if *labels == nil {
+		*labels = map[string]string{}
+	}
+	(*labels)[name] = value
+	return nil
+}
+
+// revisionFlag is for who has decided on what is to be done by an earlier look.
+func (c *command) revisionFlag() *int64 {
+	return c.flags.Int64("revision", 0, "only if the workspace is still at this revision; 0 is any")
+}
+
+// update changes the workspace that a text names. Whoever changes it between
+// the look at it and this makes the command fail.
+func (c *command) update(ctx context.Context, api *client.Client, text string, revision int64, patch map[string]any) error {
+	found, err := lookUp(ctx, api, text)
+	if err != nil {
+		return err
+	}
+	updated, err := api.Update(ctx, found.Value.ID, cmp.Or(revision, found.Value.Revision), patch)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(updated)
+	}
+	c.say("%s is at revision %d", updated.Value.Name, updated.Value.Revision)
+	return nil
+}
+
+func rename(c *command) action {
+	c.printsJSON()
+	revision := c.revisionFlag()
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		return c.update(ctx, api, words[0], *revision, map[string]any{"name": words[1]})
+	}
+}
+
+func set(c *command) action {
+	c.printsJSON()
+	revision := c.revisionFlag()
+	patch, labels := map[string]any{}, map[string]any{}
+	c.flags.Func("name", "another `name`", func(name string) error { patch["name"] = name; return nil })
+	c.flags.Func("parent", "the `workspace` that it is put below, or none", func(parent string) error { patch["parent"] = parent; return nil })
+	c.flags.Func("label", "a label, as `name=value`; may be given several times", func(text string) error {
+		name, value, found := strings.Cut(text, "=")
+		if !found {
+			return errors.New("it has to be name=value")
+		}
+		labels[name] = value
+		return nil
+	})
+	c.flags.Func("no-label", "the `name` of a label that goes; may be given several times", func(name string) error { labels[name] = nil; return nil })
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		if len(labels) > 0 {
+			patch["labels"] = labels
+		}
+		if len(patch) == 0 {
+			return c.misuse(errors.New("say what is to change, by --name, --parent, --label or --no-label"))
+		}
+		if parent, ok := patch["parent"].(string); ok {
+			id, err := parentOf(ctx, api, parent)
+			if err != nil {
+				return err
+			}
+			patch["parent"] = id
+			if id == workspace.NoParent || id == "" {
+				patch["parent"] = nil
+			}
+		}
+		return c.update(ctx, api, words[0], *revision, patch)
+	}
+}
+
+func remove(c *command) action {
+	revision := c.revisionFlag()
+	children := c.flags.String("children", "", "what becomes of those below it: `refuse`, cascade or orphan (the server refuses by itself)")
+	volumes := c.flags.String("volumes", "", "what becomes of its data: `keep` or delete")
+	return func(ctx context.Context, api *client.Client, words []string) error {
+		found, err := lookUp(ctx, api, words[0])
+		if err != nil {
+			return err
+		}
+		if err := api.Delete(ctx, found.Value.ID, *revision, *children, *volumes); err != nil {
+			return err
+		}
+		c.say("deleted %s (%s)", found.Value.Name, found.Value.ID)
+		return nil
+	}
+}
