@@ -60,6 +60,8 @@ func TestImportDirections(t *testing.T) {
 		"internal/provision": {nil, "a driver can be written, and tested, without the rest of the server"},
 		"internal/reconcile": {
 			[]string{"internal/provision", "internal/workspace"}, "it sees storage, and what runs workspaces, by interfaces",
+		"internal/provision/provisiontest": {
+			[]string{"internal/provision", "internal/systemd"}, "it holds tests, and the agent that they run",
 		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
