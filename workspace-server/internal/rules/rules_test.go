@@ -63,6 +63,9 @@ func TestImportDirections(t *testing.T) {
 		"internal/provision/provisiontest": {
 			[]string{"internal/provision", "internal/systemd"}, "it holds tests, and the agent that they run",
 		},
+		"internal/provision/process": {
+			[]string{"internal/private", "internal/provision"}, "a driver knows of no server, and writes its records whole or not at all",
+		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
 		"internal/client": {
