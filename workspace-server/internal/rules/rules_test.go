@@ -60,11 +60,16 @@ func TestImportDirections(t *testing.T) {
 		"internal/provision": {nil, "a driver can be written, and tested, without the rest of the server"},
 		"internal/reconcile": {
 			[]string{"internal/provision", "internal/workspace"}, "it sees storage, and what runs workspaces, by interfaces",
+		},
 		"internal/provision/provisiontest": {
 			[]string{"internal/provision", "internal/systemd"}, "it holds tests, and the agent that they run",
 		},
 		"internal/provision/process": {
 			[]string{"internal/private", "internal/provision"}, "a driver knows of no server, and writes its records whole or not at all",
+		},
+		"internal/launch": {
+			[]string{"internal/provision", "internal/templates", "internal/token", "internal/workspace"},
+			"it puts together what others keep, and sees them by interfaces",
 		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},

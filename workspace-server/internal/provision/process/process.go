@@ -150,7 +150,7 @@ func (d *Driver) Stop(ctx context.Context, workspace string, grace time.Duration
 }
 
 // Remove is described at provision.Provisioner.
-func (d *Driver) Remove(ctx context.Context, workspace string) error {
+func (d *Driver) Remove(ctx context.Context, workspace string, keepData bool) error {
 	err := func() error {
 		place, err := d.place(workspace)
 		if err != nil {
@@ -168,7 +168,10 @@ func (d *Driver) Remove(ctx context.Context, workspace string) error {
 		if err != nil && !provision.IsAbsent(err) {
 			return err
 		}
-		return errors.Join(forget(place, -1), os.RemoveAll(place))
+		if err := forget(place, -1); err != nil || keepData {
+			return err
+		}
+		return os.RemoveAll(place)
 	}()
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil

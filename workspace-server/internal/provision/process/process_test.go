@@ -138,7 +138,7 @@ func mustStart(t *testing.T, d *Driver, spec provision.Spec) provision.Instance 
 
 func mustRemove(t *testing.T, d *Driver) {
 	t.Helper()
-	if err := d.Remove(t.Context(), "ws_a"); err != nil {
+	if err := d.Remove(t.Context(), "ws_a", false); err != nil {
 		t.Errorf("Remove = %v", err)
 	}
 	wantBelonging(t, d.dir, 0)
@@ -349,7 +349,7 @@ func TestIDsArePlain(t *testing.T) {
 		_, logsErr := d.Logs(t.Context(), id, -1, false)
 		for call, err := range map[string]error{
 			"Start": startErr, "Inspect": inspectErr, "Logs": logsErr,
-			"Stop": d.Stop(t.Context(), id, 0), "Remove": d.Remove(t.Context(), id),
+			"Stop": d.Stop(t.Context(), id, 0), "Remove": d.Remove(t.Context(), id, false),
 		} {
 			if err == nil || provision.IsAbsent(err) || !strings.Contains(err.Error(), "cannot be a workspace's id") {
 				t.Errorf("%s(%q) = %v, want that it is no id", call, id, err)
@@ -358,5 +358,32 @@ func TestIDsArePlain(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the driver's directory was made")
+	}
+}
+
+// What a workspace wrote outlives it, if that is asked for.
+func TestRemoveKeepsData(t *testing.T) {
+	d := newDriver(t, install(t))
+	mustStart(t, d, agent(t, 1))
+	kept := filepath.Join(d.dir, "ws_a", "home", "kept")
+	if err := os.WriteFile(kept, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Remove(t.Context(), "ws_a", true); err != nil {
+			t.Errorf("Remove, keeping the data = %v", err)
+		}
+		_, inspectErr := d.Inspect(t.Context(), "ws_a")
+		all, err := d.List(t.Context())
+		if !provision.IsAbsent(inspectErr) || err != nil || len(all) != 0 {
+			t.Errorf("Inspect = %v, List = %+v, %v, want none", inspectErr, all, err)
+		}
+		if _, err := os.Stat(kept); err != nil {
+			t.Errorf("the data is gone: %v", err)
+		}
+	}
+	mustRemove(t, d)
+	if _, err := os.Stat(kept); err == nil {
+		t.Error("the data is left, though it was not to be kept")
 	}
 }

@@ -69,7 +69,7 @@ func testEverythingAtOnce(w *world) {
 			case 0:
 				_ = p.Stop(w.ctx, w.id, time.Minute)
 			case 1:
-				_ = p.Remove(w.ctx, w.id)
+				_ = p.Remove(w.ctx, w.id, false)
 			}
 		})
 	}

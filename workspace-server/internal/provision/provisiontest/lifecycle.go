@@ -142,7 +142,7 @@ func testStartPartial(w *world) {
 			w.wantAgents(1)
 		},
 		"remove": func(w *world, _ provision.Spec) {
-			if err := w.p.Remove(w.ctx, w.id); err != nil {
+			if err := w.p.Remove(w.ctx, w.id, false); err != nil {
 				w.t.Errorf("Remove = %v", err)
 			}
 			w.wantAbsent(w.p)
@@ -253,13 +253,13 @@ func testExit(w *world) {
 }
 
 func testRemove(w *world) {
-	if err := w.p.Remove(w.ctx, w.id); err != nil {
+	if err := w.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Errorf("Remove of none = %v", err)
 	}
 	for _, env := range []map[string]string{nil, {envIgnoreTerm: "1"}} {
 		w.started(9, env)
 		for range 2 {
-			if err := w.other.Remove(w.ctx, w.id); err != nil {
+			if err := w.other.Remove(w.ctx, w.id, false); err != nil {
 				w.t.Errorf("Remove = %v", err)
 			}
 			w.wantAbsent(w.p)
@@ -271,7 +271,7 @@ func testRemove(w *world) {
 	if err := w.p.Stop(w.ctx, w.id, time.Minute); err != nil {
 		w.t.Errorf("Stop = %v", err)
 	}
-	if err := w.p.Remove(w.ctx, w.id); err != nil {
+	if err := w.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Errorf("Remove of what was stopped = %v", err)
 	}
 	w.wantAbsent(w.other)
@@ -320,7 +320,7 @@ func testAnotherInstallation(w *world) {
 		w.t.Errorf("Stop = %v", err)
 	}
 	untouched("Stop")
-	if err := stranger.p.Remove(w.ctx, w.id); err != nil {
+	if err := stranger.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Errorf("Remove = %v", err)
 	}
 	untouched("Remove")
@@ -329,7 +329,7 @@ func testAnotherInstallation(w *world) {
 	if list, err := w.p.List(w.ctx); err != nil || len(list) != 1 {
 		w.t.Errorf("List beside another installation = %+v, %v, want one", list, err)
 	}
-	if err := stranger.p.Remove(w.ctx, w.id); err != nil {
+	if err := stranger.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Errorf("Remove = %v", err)
 	}
 	stranger.wantAbsent(stranger.p)
@@ -401,7 +401,7 @@ func testConfigs(w *world) {
 	}
 	wantFile("deleted", "no file")
 	write("again")
-	if err := w.p.Remove(w.ctx, w.id); err != nil {
+	if err := w.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Fatalf("Remove = %v", err)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "again" {
@@ -455,7 +455,7 @@ func testPlugins(w *world) {
 	delete(plugins, "one")
 	wantNames(start(2, plugins), "two.v2\n")
 	wantNames(start(3, nil), "")
-	if err := w.p.Remove(w.ctx, w.id); err != nil {
+	if err := w.p.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Fatalf("Remove = %v", err)
 	}
 	if text, err := os.ReadFile(filepath.Join(root, "stored-one", "plugin.yaml")); err != nil || string(text) != "edited" {

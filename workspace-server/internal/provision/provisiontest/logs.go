@@ -195,7 +195,7 @@ func testLogsRemoved(w *world) {
 	w.started(1, map[string]string{envLines: "1"})
 	_, r := w.follow(w.ctx, -1)
 	done := w.blocked(r)
-	if err := w.other.Remove(w.ctx, w.id); err != nil {
+	if err := w.other.Remove(w.ctx, w.id, false); err != nil {
 		w.t.Errorf("Remove = %v", err)
 	}
 	w.wantEnd(done)

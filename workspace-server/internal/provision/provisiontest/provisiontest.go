@@ -108,7 +108,7 @@ func newWorld(t *testing.T, h Harness) *world {
 	w.id = w.newID()
 	t.Cleanup(func() {
 		for _, id := range w.workspaces {
-			if err := w.other.Remove(w.ctx, id); err != nil {
+			if err := w.other.Remove(w.ctx, id, false); err != nil {
 				t.Errorf("Remove(%s) = %v", id, err)
 			}
 		}
