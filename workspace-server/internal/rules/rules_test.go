@@ -71,6 +71,9 @@ func TestImportDirections(t *testing.T) {
 			[]string{"internal/provision", "internal/templates", "internal/token", "internal/workspace"},
 			"it puts together what others keep, and sees them by interfaces",
 		},
+		"internal/provision/docker": {
+			[]string{"internal/provision", "internal/workspace"}, "it knows an engine, and nothing of who asks for workspaces or why",
+		},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
 		"internal/client": {

@@ -1,0 +1,619 @@
+package docker
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"workspace-server/internal/provision"
+	"workspace-server/internal/workspace"
+)
+
+// Everything here runs on a real engine.
+func TestOnAnEngine(t *testing.T) {
+	h := needEngine(t)
+	for name, test := range map[string]func(*testing.T, *host){
+		"inside":              inside,
+		"every tier":          everyTier,
+		"generations":         generations,
+		"created not started": createdNotStarted,
+		"stop":                stop,
+		"remove":              remove,
+		"ends":                ends,
+		"two installations":   twoInstallations,
+		"names are taken":     namesAreTaken,
+		"two servers":         twoServers,
+		"networks":            networks,
+		"state in a volume":   stateInAVolume,
+		"missing image":       missingImage,
+		"missing directory":   missingDirectory,
+		"logs":                logs,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, h) })
+	}
+}
+
+func inside(t *testing.T, h *host) {
+	p := h.installation(t)
+	if err := p.Check(t.Context()); err != nil {
+		t.Errorf("Check = %v", err)
+	}
+	s := spec(t, "w")
+	plugin := t.TempDir()
+	if err := os.Chmod(plugin, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s.Plugins = map[string]string{"tools": plugin}
+	s.Env = map[string]string{"WORKSPACE_ID": "w", "AGENT_LISTEN": ":1"}
+	began := time.Now().Truncate(time.Millisecond)
+	i := start(t, p, s)
+	if i.Workspace != "w" || i.Generation != 1 || i.State != provision.Running || i.Started.Before(began) || i.Started.After(time.Now()) {
+		t.Errorf("Start = %+v", i)
+	}
+	if got, err := p.Inspect(t.Context(), "w"); err != nil || got != i {
+		t.Errorf("Inspect = %+v, %v, want %+v", got, err, i)
+	}
+	if got, err := p.List(t.Context()); err != nil || !slices.Equal(got, []provision.Instance{i}) {
+		t.Errorf("List = %+v, %v, want only %+v", got, err, i)
+	}
+
+	_, env := ask(t, i, http.MethodGet, "/env", "")
+	for _, want := range []string{"WORKSPACE_ID=w", "AGENT_LISTEN=:8000", "AGENT_CONFIGS=/configs", "AGENT_PLUGINS=/plugins"} {
+		if !slices.Contains(strings.Split(env, "\n"), want) {
+			t.Errorf("inside, the variables are %q, without %s", env, want)
+		}
+	}
+	// What changes outside is seen inside at once.
+	for path, dir := range map[string]string{"/configs/a.txt": s.Configs, "/plugins/tools/a.txt": plugin} {
+		for _, text := range []string{"first", "second"} {
+			if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, i, path); got != text {
+				t.Errorf("%s holds %q inside, want %q", path, got, text)
+			}
+		}
+	}
+	for path, may := range map[string]bool{
+		"/workspace/new": true, "/tmp/new": true, "/configs/new": true,
+		"/plugins/tools/new": false, "/plugins/new": false, "/new": false, "/agent": false, "/etc/hosts": false, "/proc/sys/kernel/hostname": false,
+	} {
+		if code, text := ask(t, i, http.MethodPut, "/file?path="+path, "x"); (code == http.StatusOK) != may {
+			t.Errorf("write %s inside: %d %s, want it to succeed: %t", path, code, text, may)
+		}
+	}
+	status := read(t, i, "/proc/self/status")
+	for _, want := range []string{"Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("inside, the process has %s, without %q", status, want)
+		}
+	}
+	if got := read(t, i, "/proc/1/comm"); !strings.Contains(got, "init") {
+		t.Errorf("the first process inside is %q, want an init", got)
+	}
+}
+
+// A tier may be given more processors than there are.
+func everyTier(t *testing.T, h *host) {
+	p := h.installation(t)
+	for tier := 1; tier <= 4; tier++ {
+		s := spec(t, "w")
+		s.Tier, s.Generation = tier, int64(tier)
+		if i := start(t, p, s); i.State != provision.Running {
+			t.Errorf("tier %d: %+v", tier, i)
+		}
+	}
+}
+
+func generations(t *testing.T, h *host) {
+	p := h.installation(t)
+	s := spec(t, "w")
+	first := start(t, p, s)
+	if code, text := ask(t, first, http.MethodPut, "/file?path=/workspace/kept", "kept"); code != http.StatusOK {
+		t.Errorf("write inside: %d %s", code, text)
+	}
+	if again := start(t, p, s); again != first {
+		t.Errorf("the same generation again is %+v, want %+v", again, first)
+	}
+	s.Generation = 5
+	second := start(t, p, s)
+	if second.Generation != 5 || second.State != provision.Running || !second.Started.After(first.Started) {
+		t.Errorf("the next generation is %+v after %+v", second, first)
+	}
+	if got := read(t, second, "/workspace/kept"); got != "kept" {
+		t.Errorf("the next generation has %q in its data, want \"kept\"", got)
+	}
+	if all, err := p.List(t.Context()); err != nil || !slices.Equal(all, []provision.Instance{second}) {
+		t.Errorf("List = %+v, %v, want only %+v", all, err, second)
+	}
+	s.Generation = 4
+	if _, err := p.Start(t.Context(), s); workspace.KindOf(err) != workspace.Conflict {
+		t.Errorf("an earlier generation: Start = %v, want %s", err, workspace.Conflict)
+	}
+	if i, err := p.Inspect(t.Context(), "w"); err != nil || i != second {
+		t.Errorf("after that, Inspect = %+v, %v, want %+v", i, err, second)
+	}
+	if err := p.Stop(t.Context(), "w", 0); err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+	s.Generation = 5
+	if i := start(t, p, s); i.State != provision.Exited {
+		t.Errorf("a generation that has exited: Start = %+v, want it as it is", i)
+	}
+}
+
+// A server can end between creating a container and starting it.
+func createdNotStarted(t *testing.T, h *host) {
+	p := h.installation(t)
+	for _, next := range []int64{1, 2} {
+		s := spec(t, "w")
+		plan, err := makePlan(p.settings, s, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.needNetwork(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		id, err := p.create(t.Context(), plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := p.Inspect(t.Context(), "w")
+		if err != nil || i.State != provision.Exited || i.Message != "The container was made, but has not been started." {
+			t.Errorf("Inspect = %+v, %v, want one that does not run", i, err)
+		}
+		if all, err := p.List(t.Context()); err != nil || !slices.Equal(all, []provision.Instance{i}) {
+			t.Errorf("List = %+v, %v, want %+v", all, err, i)
+		}
+		if err := p.Stop(t.Context(), "w", time.Second); err != nil {
+			t.Errorf("Stop = %v", err)
+		}
+		s.Generation = next
+		i = start(t, p, s)
+		found, err := p.find(t.Context(), "w")
+		if err != nil || i.State != provision.Running || i.Generation != next || (found.ID == id) != (next == 1) {
+			t.Errorf("generation %d after 1 was made: %+v in %s, %v; 1 is in %s", next, i, found.ID, err, id)
+		}
+		if err := p.Remove(t.Context(), "w"); err != nil {
+			t.Errorf("Remove = %v", err)
+		}
+	}
+}
+
+func stop(t *testing.T, h *host) {
+	p := h.installation(t)
+	if err := p.Stop(t.Context(), "nobody", time.Second); err != nil {
+		t.Errorf("Stop of nothing = %v", err)
+	}
+	tests := []struct {
+		name, ignore string
+		grace        time.Duration
+		code         int
+		message      string
+		last         string // of the logs
+	}{
+		{"heeds", "", time.Minute, 0, "The process ended with exit code 0.", "terminated\n"},
+		{"ignores", "1", 300 * time.Millisecond, 137, "The process was ended by a signal: killed.", "started with agent\n"},
+		{"at once", "1", 0, 137, "The process was ended by a signal: killed.", "started with agent\n"},
+	}
+	for _, tt := range tests {
+		s := spec(t, "w-"+strings.ReplaceAll(tt.name, " ", "-"))
+		s.Env = map[string]string{"IGNORE_TERM": tt.ignore}
+		i := start(t, p, s)
+		ask(t, i, http.MethodGet, "/env", "") // it listens now, and has its signals set
+		began := time.Now()
+		if err := p.Stop(t.Context(), s.Workspace, tt.grace); err != nil {
+			t.Errorf("%s: Stop = %v", tt.name, err)
+		}
+		if took := time.Since(began); tt.ignore != "" && took < tt.grace || took > 30*time.Second {
+			t.Errorf("%s: Stop took %v of %v", tt.name, took, tt.grace)
+		}
+		got, err := p.Inspect(t.Context(), s.Workspace)
+		want := provision.Instance{Workspace: s.Workspace, Generation: 1, State: provision.Exited, ExitCode: tt.code, Message: tt.message, Started: i.Started}
+		if err != nil || got != want {
+			t.Errorf("%s: Inspect = %+v, %v, want %+v", tt.name, got, err, want)
+		}
+		if all, err := p.List(t.Context()); err != nil || !slices.Contains(all, want) {
+			t.Errorf("%s: List = %+v, %v, want %+v in it", tt.name, all, err, want)
+		}
+		if got := logsOf(t, p, s.Workspace, 1); got != tt.last {
+			t.Errorf("%s: the last of its logs is %q, want %q", tt.name, got, tt.last)
+		}
+		if err := p.Stop(t.Context(), s.Workspace, time.Second); err != nil {
+			t.Errorf("%s: Stop again = %v", tt.name, err)
+		}
+	}
+}
+
+func remove(t *testing.T, h *host) {
+	p := h.installation(t)
+	s := spec(t, "w")
+	for range 2 {
+		i := start(t, p, s)
+		if code, _ := ask(t, i, http.MethodGet, "/file?path=/workspace/kept", ""); code == http.StatusOK {
+			t.Error("data of a removed workspace is there again")
+		}
+		if code, text := ask(t, i, http.MethodPut, "/file?path=/workspace/kept", "x"); code != http.StatusOK {
+			t.Errorf("write inside: %d %s", code, text)
+		}
+		for range 2 {
+			if err := p.Remove(t.Context(), "w"); err != nil {
+				t.Errorf("Remove = %v", err)
+			}
+		}
+		if _, err := p.Inspect(t.Context(), "w"); !provision.IsAbsent(err) {
+			t.Errorf("Inspect = %v, want that it is absent", err)
+		}
+		if _, err := p.Logs(t.Context(), "w", -1, false); !provision.IsAbsent(err) {
+			t.Errorf("Logs = %v, want that it is absent", err)
+		}
+		if _, there, err := p.findVolume(t.Context(), nameOf(p.settings.Installation, "w")); there || err != nil {
+			t.Errorf("findVolume = %t, %v, want none", there, err)
+		}
+	}
+	for _, name := range []string{"", "..", "a/b", "json"} {
+		if _, err := p.Inspect(t.Context(), name); !provision.IsAbsent(err) {
+			t.Errorf("Inspect(%q) = %v, want that it is absent", name, err)
+		}
+		if err := p.Remove(t.Context(), name); err != nil {
+			t.Errorf("Remove(%q) = %v", name, err)
+		}
+	}
+}
+
+func ends(t *testing.T, h *host) {
+	p := h.installation(t)
+	tests := []struct {
+		variable, value string
+		code            int
+		message         string
+	}{
+		{"EXIT_CODE", "0", 0, "The process ended with exit code 0."},
+		{"EXIT_CODE", "3", 3, "The process ended with exit code 3."},
+		{"EAT", "1", 137, "The process used more memory than its tier allows."},
+	}
+	for n, tt := range tests {
+		s := spec(t, "w")
+		s.Generation = int64(n + 1)
+		s.Env = map[string]string{tt.variable: tt.value}
+		start(t, p, s)
+		if i := wait(t, p, "w"); i.ExitCode != tt.code || i.Message != tt.message || i.Address != "" {
+			t.Errorf("%s=%s ends as %+v, want %d, %q", tt.variable, tt.value, i, tt.code, tt.message)
+		}
+	}
+}
+
+func twoInstallations(t *testing.T, h *host) {
+	ours, theirs := h.installation(t), h.installation(t)
+	s := spec(t, "w")
+	here, there := start(t, ours, s), start(t, theirs, s)
+	if code, text := ask(t, here, http.MethodPut, "/file?path=/workspace/kept", "kept"); code != http.StatusOK {
+		t.Errorf("write inside: %d %s", code, text)
+	}
+	if all, err := theirs.List(t.Context()); err != nil || !slices.Equal(all, []provision.Instance{there}) {
+		t.Errorf("List = %+v, %v, want only %+v", all, err, there)
+	}
+	if err := theirs.Stop(t.Context(), "w", 0); err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+	if err := theirs.Remove(t.Context(), "w"); err != nil {
+		t.Errorf("Remove = %v", err)
+	}
+	if i, err := ours.Inspect(t.Context(), "w"); err != nil || i != here {
+		t.Errorf("then the other's is %+v, %v, want %+v", i, err, here)
+	}
+	if got := read(t, here, "/workspace/kept"); got != "kept" {
+		t.Errorf("then the other's data is %q, want \"kept\"", got)
+	}
+}
+
+// Somebody else's container, volume or labels in our place are left alone.
+func namesAreTaken(t *testing.T, h *host) {
+	p := h.installation(t)
+	name := nameOf(p.settings.Installation, "w")
+	labels := map[string]string{labelInstallation: "another", labelWorkspace: "w", labelGeneration: "1"}
+
+	wantConflict := func(what string) {
+		t.Helper()
+		_, err := p.Start(t.Context(), spec(t, "w"))
+		if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), name) {
+			t.Errorf("%s: Start = %v, want a conflict about %s", what, err, name)
+		}
+		if _, err := p.Inspect(t.Context(), "w"); !provision.IsAbsent(err) {
+			t.Errorf("%s: Inspect = %v, want that it is absent", what, err)
+		}
+		if all, err := p.List(t.Context()); err != nil || len(all) != 0 {
+			t.Errorf("%s: List = %v, %v, want none", what, all, err)
+		}
+		if _, err := p.Logs(t.Context(), "w", -1, false); !provision.IsAbsent(err) {
+			t.Errorf("%s: Logs = %v, want that it is absent", what, err)
+		}
+		if err := p.Stop(t.Context(), "w", 0); err != nil {
+			t.Errorf("%s: Stop = %v", what, err)
+		}
+		if err := p.Remove(t.Context(), "w"); err != nil {
+			t.Errorf("%s: Remove = %v", what, err)
+		}
+	}
+	for what, labels := range map[string]map[string]string{"no labels": {}, "another's labels": labels} {
+		id := h.post(t, "/containers/create", url.Values{"name": {name}}, map[string]any{"Image": h.image, "Labels": labels})
+		h.post(t, "/containers/"+id+"/start", nil, nil)
+		wantConflict("a container with " + what)
+		if text := h.do(t, http.MethodGet, "/containers/"+id+"/json", nil, nil); !strings.Contains(string(text), `"Running":true`) {
+			t.Errorf("a container with %s does not run any more: %s", what, text)
+		}
+		h.do(t, http.MethodDelete, "/containers/"+id, url.Values{"force": {"1"}}, nil)
+
+		h.post(t, "/volumes/create", nil, map[string]any{"Name": name, "Labels": labels})
+		wantConflict("a volume with " + what)
+		h.do(t, http.MethodDelete, "/volumes/"+name, nil, nil)
+	}
+
+	// Our labels, which an image can have from one of our containers.
+	labels[labelInstallation] = p.settings.Installation
+	id := h.post(t, "/containers/create", url.Values{"name": {"other-" + name}}, map[string]any{"Image": h.image, "Labels": labels})
+	if all, err := p.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("our labels under another name: List = %v, %v, want none", all, err)
+	}
+	if err := p.Remove(t.Context(), "w"); err != nil {
+		t.Errorf("our labels under another name: Remove = %v", err)
+	}
+	h.do(t, http.MethodDelete, "/containers/"+id, nil, nil)
+}
+
+func twoServers(t *testing.T, h *host) {
+	one := h.installation(t)
+	other := h.installation(t, func(s *Settings) { *s = one.settings })
+	servers := []*Provisioner{one, other}
+
+	// The same generation is made once.
+	s := spec(t, "same")
+	found := make([]provision.Instance, 4)
+	var wg sync.WaitGroup
+	for n := range found {
+		wg.Go(func() {
+			var err error
+			if found[n], err = servers[n%2].Start(t.Context(), s); err != nil {
+				t.Errorf("Start = %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, i := range found {
+		if i != found[0] || i.State != provision.Running {
+			t.Errorf("the same start gave %+v and %+v", found[0], i)
+		}
+	}
+
+	// Whatever the order, the latest generation stays.
+	s = spec(t, "later")
+	for n := range 4 {
+		s := s
+		s.Generation = int64(n + 1)
+		wg.Go(func() {
+			if i, err := servers[n%2].Start(t.Context(), s); err != nil && workspace.KindOf(err) != workspace.Conflict {
+				t.Errorf("Start(%d) = %v", s.Generation, err)
+			} else if err == nil && i.Generation != s.Generation {
+				t.Errorf("Start(%d) = %+v", s.Generation, i)
+			}
+		})
+	}
+	wg.Wait()
+	if i, err := one.Inspect(t.Context(), "later"); err != nil || i.Generation != 4 || i.State != provision.Running {
+		t.Errorf("Inspect = %+v, %v, want generation 4", i, err)
+	}
+
+	// Stopping and removing twice at once does no harm either.
+	for _, server := range servers {
+		wg.Go(func() {
+			if err := server.Stop(t.Context(), "same", time.Second); err != nil {
+				t.Errorf("Stop = %v", err)
+			}
+			for _, name := range []string{"same", "later"} {
+				if err := server.Remove(t.Context(), name); err != nil {
+					t.Errorf("Remove = %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if all, err := one.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("List = %v, %v, want none", all, err)
+	}
+}
+
+func networks(t *testing.T, h *host) {
+	p := h.installation(t)
+	a, b := start(t, p, spec(t, "a")), start(t, p, spec(t, "b"))
+	if code, text := ask(t, a, http.MethodGet, "/dial?address="+a.Address, ""); code != http.StatusOK {
+		t.Errorf("an agent cannot reach itself: %d %s", code, text)
+	}
+	ask(t, b, http.MethodGet, "/env", "") // it listens
+	if code, _ := ask(t, a, http.MethodGet, "/dial?address="+b.Address, ""); code == http.StatusOK {
+		t.Error("an agent reaches another one past the server")
+	}
+
+	// A network that was made for it is used as it is.
+	name := "network-of-" + p.settings.Installation
+	id := h.post(t, "/networks/create", nil, map[string]any{"Name": name})
+	given := h.installation(t, func(s *Settings) { s.Network = name })
+	i := start(t, given, spec(t, "w"))
+	ask(t, i, http.MethodGet, "/env", "")
+	h.clean(t, given.settings.Installation)
+	h.do(t, http.MethodDelete, "/networks/"+id, nil, nil)
+
+	// One of another installation is not.
+	other := h.installation(t, func(s *Settings) { s.Network = p.settings.Network })
+	_, err := other.Start(t.Context(), spec(t, "w"))
+	if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), p.settings.Installation) {
+		t.Errorf("on another's network, Start = %v, want a conflict", err)
+	}
+}
+
+// A server in a container has its state in a volume.
+func stateInAVolume(t *testing.T, h *host) {
+	owner := h.installation(t)
+	volume := "state-of-" + owner.settings.Installation
+	labels := map[string]string{labelInstallation: owner.settings.Installation}
+	h.post(t, "/volumes/create", nil, map[string]any{"Name": volume, "Labels": labels})
+	server := h.post(t, "/containers/create", nil, map[string]any{
+		"Image": h.image, "Labels": labels,
+		"HostConfig": map[string]any{"Mounts": []mount{{Type: "volume", Source: volume, Target: "/state"}}},
+	})
+	write := func(files map[string]string) {
+		h.do(t, http.MethodPut, "/containers/"+server+"/archive", url.Values{"path": {"/state"}}, archive(t, files))
+	}
+	write(map[string]string{"configs/w/": "", "configs/w/a.txt": "first", "plugins/tools/b.txt": "plugin", "secrets/key": "secret"})
+
+	p := h.installation(t, func(s *Settings) { s.StateVolume, s.StateRoot = volume, "/var/lib/state" })
+	i := start(t, p, provision.Spec{
+		Workspace: "w", Generation: 1, Tier: 1,
+		Configs: "/var/lib/state/configs/w", Plugins: map[string]string{"tools": "/var/lib/state/plugins/tools"},
+	})
+	if got := read(t, i, "/configs/a.txt"); got != "first" {
+		t.Errorf("inside, the file holds %q, want \"first\"", got)
+	}
+	write(map[string]string{"configs/w/a.txt": "second"})
+	if got := read(t, i, "/configs/a.txt"); got != "second" {
+		t.Errorf("inside, the file then holds %q, want \"second\"", got)
+	}
+	if got := read(t, i, "/plugins/tools/b.txt"); got != "plugin" {
+		t.Errorf("inside, the plugin's file holds %q, want \"plugin\"", got)
+	}
+	for path, may := range map[string]bool{"/configs/new": true, "/plugins/tools/new": false} {
+		if code, text := ask(t, i, http.MethodPut, "/file?path="+path, "x"); (code == http.StatusOK) != may {
+			t.Errorf("write %s inside: %d %s, want it to succeed: %t", path, code, text, may)
+		}
+	}
+	if err := p.Remove(t.Context(), "w"); err != nil {
+		t.Errorf("Remove = %v", err)
+	}
+	h.do(t, http.MethodGet, "/volumes/"+volume, nil, nil) // it is there still
+}
+
+func missingImage(t *testing.T, h *host) {
+	// Nothing listens there that an image could come from.
+	p := h.installation(t, func(s *Settings) { s.Image = "127.0.0.1:1/missing" })
+	_, err := p.Start(t.Context(), spec(t, "w"))
+	if got, want := workspace.Message(err), "The image 127.0.0.1:1/missing is missing and cannot be pulled. Build it, or run 'docker pull 127.0.0.1:1/missing' on the engine's host."; got != want {
+		t.Errorf("Start = %v, want %q", err, want)
+	}
+	if _, err := p.Inspect(t.Context(), "w"); !provision.IsAbsent(err) {
+		t.Errorf("Inspect = %v, want that it is absent", err)
+	}
+}
+
+// The engine makes no directories on its host, and can be asked again.
+func missingDirectory(t *testing.T, h *host) {
+	p := h.installation(t)
+	s := spec(t, "w")
+	s.Configs = filepath.Join(s.Configs, "missing")
+	_, err := p.Start(t.Context(), s)
+	wantUnknown(t, "Start", err)
+	if _, err := os.Stat(s.Configs); !os.IsNotExist(err) {
+		t.Errorf("Stat = %v, want that it is missing still", err)
+	}
+	if err := os.Mkdir(s.Configs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if i := start(t, p, s); i.State != provision.Running {
+		t.Errorf("Start = %+v, want that it runs", i)
+	}
+}
+
+func logs(t *testing.T, h *host) {
+	p := h.installation(t)
+	i := start(t, p, spec(t, "w"))
+	say := func(out, err string) {
+		ask(t, i, http.MethodPost, "/log?"+url.Values{"out": {out}, "err": {err}}.Encode(), "")
+	}
+	say("one", "two")
+	long := strings.Repeat("0123456789", 10_000)
+	say(long, "four")
+	followed, err := p.Logs(t.Context(), "w", 1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := "started with agent\none\ntwo\n" + long + "\nfour\n"
+	// Two outputs come by two ways, so lines of one and of the other may change places.
+	tests := []struct {
+		tail int
+		want string
+	}{{-1, all}, {100, all}, {0, ""}}
+	for _, tt := range tests {
+		if got := logsOf(t, p, "w", tt.tail); !slices.Equal(sorted(got), sorted(tt.want)) {
+			t.Errorf("Logs(tail %d) = %.100q... of %d bytes, want %.100q... of %d", tt.tail, got, len(got), tt.want, len(tt.want))
+		}
+	}
+	if got := logsOf(t, p, "w", 2); strings.Count(got, "\n") != 2 || !strings.Contains(got, "four\n") {
+		t.Errorf("Logs(tail 2) = %.100q... of %d bytes, want two lines", got, len(got))
+	}
+
+	// Following goes on to the end of the process.
+	read := make(chan string)
+	go func() {
+		text, err := io.ReadAll(followed)
+		if err != nil {
+			t.Errorf("follow: %v", err)
+		}
+		read <- string(text)
+	}()
+	say("five", "six")
+	if err := p.Stop(t.Context(), "w", time.Minute); err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+	got := <-read
+	if !strings.HasSuffix(got, "terminated\n") || !strings.Contains(got, "five\n") || !strings.Contains(got, "six\n") || strings.Contains(got, "started") {
+		t.Errorf("followed %.100q, want the last line from then on, and the rest", got)
+	}
+	if err := followed.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+
+	// What has ended is not waited for.
+	ended, err := p.Logs(t.Context(), "w", 1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ended.Close()
+	if text, err := io.ReadAll(ended); err != nil || string(text) != "terminated\n" {
+		t.Errorf("followed %q, %v after the end", text, err)
+	}
+
+	// A reader, or its context, can end before the process does.
+	i = start(t, p, spec(t, "v"))
+	for _, how := range []string{"context", "close"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		logs, err := p.Logs(ctx, "v", -1, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := context.AfterFunc(ctx, func() { logs.Close() })
+		if how == "context" {
+			stopped()
+		}
+		go func() {
+			ask(t, i, http.MethodGet, "/env", "")
+			cancel()
+		}()
+		if text, err := io.ReadAll(logs); err == nil {
+			t.Errorf("%s: followed %q to the end of a process that runs", how, text)
+		}
+		cancel()
+		logs.Close()
+	}
+}
+
+func sorted(text string) []string {
+	lines := strings.Split(text, "\n")
+	slices.Sort(lines)
+	return lines
+}
