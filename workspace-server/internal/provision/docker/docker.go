@@ -5,13 +5,16 @@
 // them as the server sees them, but the engine resolves them on its own host.
 // If the server runs on that host, the two are the same. If it runs in a
 // container, its state has to be in a named volume, and Settings say which.
-// Either way the image's user has to be able to read them.
+// Either way the image's user has to be able to read them. What an agent keeps
+// is in a volume of the workspace's at /workspace, which at first belongs to
+// whom that directory of the image does.
 //
-// Containers of the installation's own network cannot reach each other, only
-// the server; on a network that someone else made, its rules count. The server
-// reaches agents by the containers' addresses, so it has to run on the engine's
-// host or, in a container, be connected to the same network. That is never to be
-// the database's.
+// A network is made if it is missing, and stays. On one that was made here,
+// containers reach the engine's host (as host.docker.internal) and what is
+// beyond, but not each other; another one's rules are its maker's. The server
+// reaches agents by their containers' addresses, so it has to run on the
+// engine's host or, in a container, be connected to the same network, which
+// somebody else has to make then. It is never to be the database's.
 //
 // A container is named by installation and workspace, so that two servers
 // cannot make two, and labelled with both. Only what carries the installation's
@@ -23,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -206,9 +208,9 @@ func (p *Provisioner) Stop(ctx context.Context, workspace string, grace time.Dur
 	if err != nil {
 		return err
 	}
-	grace = max(grace, 0)
-	seconds := strconv.Itoa(int(math.Ceil(grace.Seconds())))
-	err = p.engine.callWithin(ctx, grace+p.engine.patience, http.MethodPost, "/containers/"+found.ID+"/stop", url.Values{"t": {seconds}}, nil, nil)
+	seconds := (max(grace, 0) + time.Second - 1) / time.Second
+	query := url.Values{"t": {strconv.Itoa(int(seconds))}}
+	err = p.engine.callWithin(ctx, seconds*time.Second+p.engine.patience, http.MethodPost, "/containers/"+found.ID+"/stop", query, nil, nil)
 	if err != nil && status(err) != http.StatusNotFound {
 		return failed("stop the workspace's container", err)
 	}
@@ -254,7 +256,9 @@ func (p *Provisioner) removeContainer(ctx context.Context, id string) error {
 	return nil
 }
 
-// Logs implements provision.Provisioner.
+// Logs implements provision.Provisioner. The engine keeps a line in pieces of
+// 16 KiB: each counts as one, and what the process writes to its other output at
+// the same time may come between them.
 func (p *Provisioner) Logs(ctx context.Context, workspace string, tail int, follow bool) (io.ReadCloser, error) {
 	found, err := p.find(ctx, workspace)
 	if err != nil {

@@ -104,11 +104,9 @@ func (e *engine) callWithin(ctx context.Context, limit time.Duration, method, pa
 		return err
 	}
 	defer resp.Body.Close()
-	text := io.LimitReader(resp.Body, maxAnswer)
-	if answer == nil {
-		_, err = io.Copy(io.Discard, text)
-	} else {
-		err = json.NewDecoder(text).Decode(answer)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil && answer != nil {
+		err = json.Unmarshal(text, answer)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)

@@ -155,7 +155,7 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 	}
 	mounts = append(mounts, shared)
 	for _, plugin := range slices.Sorted(maps.Keys(spec.Plugins)) {
-		if !isID(plugin) {
+		if !isID(strings.ReplaceAll(plugin, ".", "-")) { // which begins with neither
 			return plan{}, workspace.Errorf(workspace.Invalid, "%q cannot be the name of a plugin", plugin)
 		}
 		shared, err := share(settings, spec.Plugins[plugin], plugins+"/"+plugin, true)

@@ -97,6 +97,7 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		{"relative configs", Settings{}, func(s *provision.Spec) { s.Configs = "configs" }, `"configs" for /configs is not an absolute path`},
 		{"relative plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"p": "p"} }, `"p" for /plugins/p is not an absolute path`},
 		{"path as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"../tmp": "/p"} }, `"../tmp" cannot be the name of a plugin`},
+		{"parent as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"..": "/p"} }, `".." cannot be the name of a plugin`},
 		{"outside the volume", inContainer, func(s *provision.Spec) { s.Configs = "/etc" }, "/etc for /configs is not below /state"},
 		{"out of the volume", inContainer, func(s *provision.Spec) { s.Configs = "/state/../etc" }, "/etc for /configs is not below /state"},
 		{"beside the volume", inContainer, func(s *provision.Spec) { s.Configs = "/statement" }, "/statement for /configs is not below /state"},

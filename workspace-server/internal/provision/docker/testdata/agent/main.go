@@ -1,4 +1,5 @@
-// Agent stands in for an agent, and lets a test look around inside.
+// Agent stands in for an agent, and lets a test look around inside. It is also
+// the agent of the tests that all drivers pass.
 package main
 
 import (
@@ -13,9 +14,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"workspace-server/internal/provision/provisiontest"
 )
 
 func main() {
+	if provisiontest.IsAgent() {
+		provisiontest.Agent()
+	}
 	fmt.Println("started with", strings.Join(os.Args[1:], " "))
 	if code := os.Getenv("EXIT_CODE"); code != "" {
 		n, err := strconv.Atoi(code)
@@ -58,7 +64,9 @@ func main() {
 	})
 	mux.HandleFunc("POST /log", func(_ http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.FormValue("out"))
-		fmt.Fprintln(os.Stderr, r.FormValue("err"))
+		if text := r.FormValue("err"); text != "" {
+			fmt.Fprintln(os.Stderr, text)
+		}
 	})
 	server := &http.Server{Addr: os.Getenv("AGENT_LISTEN"), Handler: mux}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
