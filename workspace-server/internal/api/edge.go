@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
 
@@ -26,7 +27,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // edge is what a request passes first and an answer last: it gives the request
-// an id, turns errors and panics into problem documents, and logs once.
+// an id and a trace, turns errors and panics into problem documents, and logs
+// once.
 type edge struct {
 	mux *http.ServeMux
 	log *slog.Logger
@@ -38,6 +40,12 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", id)
 	rec := &recorder{ResponseWriter: w}
 	limitBody(rec, r)
+	// What the handler asks of others belongs to the trace too.
+	part, ok := trace.Parse(r.Header)
+	if !ok {
+		part = trace.New()
+	}
+	r = r.WithContext(trace.NewContext(r.Context(), part))
 	e.serve(rec, r)
 	if rec.err != nil && !rec.aborted {
 		e.fail(rec, r, id)
@@ -112,6 +120,7 @@ func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.D
 		slog.Int("status", rec.status),
 		slog.Duration("took", took.Round(time.Microsecond)),
 		slog.String("request_id", id),
+		slog.String("trace_id", trace.FromContext(r.Context()).ID),
 	}
 	if rec.caller != "" {
 		attrs = append(attrs, slog.String("token", rec.caller))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
 
@@ -119,6 +120,39 @@ func TestEdgeHidesClientsThatWentAway(t *testing.T) {
 	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
 	if buf.String() != "" {
 		t.Errorf("a client that went away is logged:\n%s", buf.String())
+	}
+}
+
+// The trace of a request is in the log, and at hand for requests to others. A
+// request without one begins one.
+func TestEdgeKeepsTheTrace(t *testing.T) {
+	const given = "4bf92f3577b34da6a3ce929d0e0e4736"
+	for header, want := range map[string]string{
+		"00-" + given + "-00f067aa0ba902b7-01":       given,
+		"ff-" + given + "-00f067aa0ba902b7-01":       "",
+		"00-" + given + "-0000000000000000-01":       "",
+		"00-" + given[1:] + "\n-00f067aa0ba902b7-01": "",
+		"": "",
+	} {
+		var buf logBuffer
+		mux := http.NewServeMux()
+		next := http.Header{}
+		mux.Handle("GET /x", handler(func(_ http.ResponseWriter, r *http.Request) error {
+			trace.FromContext(r.Context()).SetHeader(next)
+			return workspace.Errorf(workspace.NotFound, "nothing")
+		}))
+		e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/x", nil)
+		r.Header.Set("traceparent", header)
+		r.Header.Set("tracestate", "a=b")
+		e.ServeHTTP(httptest.NewRecorder(), r)
+		passed, ok := trace.Parse(next)
+		if !ok || want != "" && passed.ID != want || (next.Get("tracestate") == "a=b") != (want != "") || strings.Contains(next.Get("traceparent"), "00f067aa0ba902b7") {
+			t.Errorf("the trace of %q is passed on as %v, want trace %q and a span of its own", header, next, want)
+		}
+		if log := buf.String(); !strings.Contains(log, "trace_id="+passed.ID) || want == "" && strings.Contains(log, given) {
+			t.Errorf("the trace of %q is logged as\n%s\nwant %s", header, log, passed.ID)
+		}
 	}
 }
 

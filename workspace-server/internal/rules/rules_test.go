@@ -88,6 +88,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
 		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
 		"internal/systemd":   {nil, "a protocol, and not ours"},
+		"internal/trace":     {nil, "a standard, and not ours"},
 		"migrations":         {nil, "only files"},
 		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
@@ -106,7 +107,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/api": {
 			[]string{
 				"internal/workspace", "internal/feed", "internal/openapi", "internal/ratelimit", "internal/secret", "internal/templates",
-				"internal/token",
+				"internal/token", "internal/trace",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
