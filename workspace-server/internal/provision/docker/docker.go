@@ -218,7 +218,7 @@ func (p *Provisioner) Stop(ctx context.Context, workspace string, grace time.Dur
 }
 
 // Remove implements provision.Provisioner.
-func (p *Provisioner) Remove(ctx context.Context, workspace string) error {
+func (p *Provisioner) Remove(ctx context.Context, workspace string, keepData bool) error {
 	return retry(ctx, func() error {
 		found, err := p.find(ctx, workspace)
 		if err == nil {
@@ -226,6 +226,9 @@ func (p *Provisioner) Remove(ctx context.Context, workspace string) error {
 		}
 		if err != nil && !provision.IsAbsent(err) {
 			return err
+		}
+		if keepData {
+			return nil
 		}
 		name := nameOf(p.settings.Installation, workspace)
 		owned, there, err := p.findVolume(ctx, name)

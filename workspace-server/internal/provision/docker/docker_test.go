@@ -241,7 +241,7 @@ func createdNotStarted(t *testing.T, h *host) {
 		if err != nil || i.State != provision.Running || i.Generation != next || (found.ID == id) != (next == 1) {
 			t.Errorf("generation %d after 1 was made: %+v in %s, %v; 1 is in %s", next, i, found.ID, err, id)
 		}
-		if err := p.Remove(t.Context(), "w"); err != nil {
+		if err := p.Remove(t.Context(), "w", false); err != nil {
 			t.Errorf("Remove = %v", err)
 		}
 	}
@@ -304,7 +304,7 @@ func remove(t *testing.T, h *host) {
 			t.Errorf("write inside: %d %s", code, text)
 		}
 		for range 2 {
-			if err := p.Remove(t.Context(), "w"); err != nil {
+			if err := p.Remove(t.Context(), "w", false); err != nil {
 				t.Errorf("Remove = %v", err)
 			}
 		}
@@ -318,11 +318,26 @@ func remove(t *testing.T, h *host) {
 			t.Errorf("findVolume = %t, %v, want none", there, err)
 		}
 	}
+	kept := start(t, p, s)
+	if code, text := ask(t, kept, http.MethodPut, "/file?path=/workspace/kept", "x"); code != http.StatusOK {
+		t.Errorf("write inside: %d %s", code, text)
+	}
+	for range 2 {
+		if err := p.Remove(t.Context(), "w", true); err != nil {
+			t.Errorf("Remove, keeping the data = %v", err)
+		}
+	}
+	if code, text := ask(t, start(t, p, s), http.MethodGet, "/file?path=/workspace/kept", ""); code != http.StatusOK || text != "x" {
+		t.Errorf("the data that was to be kept: %d %q, want x", code, text)
+	}
+	if err := p.Remove(t.Context(), "w", false); err != nil {
+		t.Errorf("Remove = %v", err)
+	}
 	for _, name := range []string{"", "..", "a/b", "json"} {
 		if _, err := p.Inspect(t.Context(), name); !provision.IsAbsent(err) {
 			t.Errorf("Inspect(%q) = %v, want that it is absent", name, err)
 		}
-		if err := p.Remove(t.Context(), name); err != nil {
+		if err := p.Remove(t.Context(), name, false); err != nil {
 			t.Errorf("Remove(%q) = %v", name, err)
 		}
 	}
@@ -363,7 +378,7 @@ func twoInstallations(t *testing.T, h *host) {
 	if err := theirs.Stop(t.Context(), "w", 0); err != nil {
 		t.Errorf("Stop = %v", err)
 	}
-	if err := theirs.Remove(t.Context(), "w"); err != nil {
+	if err := theirs.Remove(t.Context(), "w", false); err != nil {
 		t.Errorf("Remove = %v", err)
 	}
 	if i, err := ours.Inspect(t.Context(), "w"); err != nil || i != here {
@@ -398,7 +413,7 @@ func namesAreTaken(t *testing.T, h *host) {
 		if err := p.Stop(t.Context(), "w", 0); err != nil {
 			t.Errorf("%s: Stop = %v", what, err)
 		}
-		if err := p.Remove(t.Context(), "w"); err != nil {
+		if err := p.Remove(t.Context(), "w", false); err != nil {
 			t.Errorf("%s: Remove = %v", what, err)
 		}
 	}
@@ -422,7 +437,7 @@ func namesAreTaken(t *testing.T, h *host) {
 	if all, err := p.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("our labels under another name: List = %v, %v, want none", all, err)
 	}
-	if err := p.Remove(t.Context(), "w"); err != nil {
+	if err := p.Remove(t.Context(), "w", false); err != nil {
 		t.Errorf("our labels under another name: Remove = %v", err)
 	}
 	h.do(t, http.MethodDelete, "/containers/"+id, nil, nil)
@@ -477,7 +492,7 @@ func twoServers(t *testing.T, h *host) {
 				t.Errorf("Stop = %v", err)
 			}
 			for _, name := range []string{"same", "later"} {
-				if err := server.Remove(t.Context(), name); err != nil {
+				if err := server.Remove(t.Context(), name, false); err != nil {
 					t.Errorf("Remove = %v", err)
 				}
 			}
@@ -552,7 +567,7 @@ func stateInAVolume(t *testing.T, h *host) {
 			t.Errorf("write %s inside: %d %s, want it to succeed: %t", path, code, text, may)
 		}
 	}
-	if err := p.Remove(t.Context(), "w"); err != nil {
+	if err := p.Remove(t.Context(), "w", false); err != nil {
 		t.Errorf("Remove = %v", err)
 	}
 	h.do(t, http.MethodGet, "/volumes/"+volume, nil, nil) // it is there still

@@ -45,7 +45,7 @@ func calls(p *Provisioner) map[string]func(context.Context) error {
 			return err
 		},
 		"Stop":   func(ctx context.Context) error { return p.Stop(ctx, "w", 0) },
-		"Remove": func(ctx context.Context) error { return p.Remove(ctx, "w") },
+		"Remove": func(ctx context.Context) error { return p.Remove(ctx, "w", false) },
 		"Inspect": func(ctx context.Context) error {
 			_, err := p.Inspect(ctx, "w")
 			return err
