@@ -25,6 +25,8 @@ func (c call) send(t *testing.T, client *http.Client, v validator.Validator, url
 	switch {
 	case method == http.MethodPatch:
 		req.Header.Set("Content-Type", "application/merge-patch+json")
+	case strings.Contains(path, "/files/"):
+		req.Header.Set("Content-Type", "application/octet-stream")
 	case c.body != "":
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -69,6 +71,8 @@ func template(path string) string {
 		switch before := parts[max(0, i-1)]; {
 		case before == "peers":
 			parts[i] = "{peer}"
+		case before == "files":
+			parts[i] = "{path}"
 		case before == "secrets":
 			parts[i] = "{name}"
 		case strings.HasPrefix(part, "ws_"), strings.HasPrefix(part, "tok_"):

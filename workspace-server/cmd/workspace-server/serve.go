@@ -13,6 +13,7 @@ import (
 	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
 	"workspace-server/internal/feed"
+	"workspace-server/internal/files"
 	"workspace-server/internal/migrate"
 	"workspace-server/internal/server"
 	"workspace-server/internal/store"
@@ -91,6 +92,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Templates:  dir,
 		Tokens:     workspaces,
 		Secrets:    secrets,
+		Files:      files.New(cfg.StateDirectory),
 		Database:   db,
 		Log:        log,
 		Build:      buildOnce(),

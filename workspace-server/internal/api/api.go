@@ -50,6 +50,7 @@ type Deps struct {
 	Tokens     token.Store
 	Secrets    Secrets
 	Instances  Instances // nil: this server runs no workspaces
+	Files      Files
 	Database   Database
 	Log        *slog.Logger
 
@@ -109,6 +110,10 @@ func (a *api) routes() []route {
 		{"GET /v1/workspaces/{id}/secrets", admin, a.listSecrets},
 		{"PUT /v1/workspaces/{id}/secrets/{name}", admin, a.putSecret},
 		{"DELETE /v1/workspaces/{id}/secrets/{name}", admin, a.deleteSecret},
+		{"GET /v1/workspaces/{id}/files", own, a.listFiles},
+		{"GET /v1/workspaces/{id}/files/{path...}", own, a.getFile},
+		{"PUT /v1/workspaces/{id}/files/{path...}", admin, a.putFile},
+		{"DELETE /v1/workspaces/{id}/files/{path...}", admin, a.deleteFile},
 		{"POST /v1/tokens", admin, a.createToken},
 		{"GET /v1/tokens", admin, a.listTokens},
 		{"DELETE /v1/tokens/{id}", admin, a.revokeToken},

@@ -24,35 +24,39 @@ func matrix() map[string]callers {
 	itself := callers{no, forbidden, passes, passes}
 	admins := callers{no, forbidden, forbidden, passes}
 	return map[string]callers{
-		"GET /healthz":                              everybody,
-		"GET /readyz":                               everybody,
-		"POST /v1/workspaces":                       admins,
-		"GET /v1/workspaces":                        admins,
-		"GET /v1/workspaces/{id}":                   itself,
-		"PATCH /v1/workspaces/{id}":                 itself,
-		"DELETE /v1/workspaces/{id}":                admins,
-		"POST /v1/workspaces/{id}/start":            admins,
-		"POST /v1/workspaces/{id}/pause":            admins,
-		"POST /v1/workspaces/{id}/hibernate":        admins,
-		"POST /v1/workspaces/{id}/restart":          admins,
-		"GET /v1/workspaces/{id}/transitions":       itself,
-		"GET /v1/workspaces/{id}/logs":              itself,
-		"GET /v1/workspaces/{id}/peers":             itself,
-		"GET /v1/workspaces/{id}/peers/{peer}":      itself,
-		"GET /v1/templates":                         admins,
-		"GET /v1/events":                            withToken,
-		"GET /openapi.json":                         everybody,
-		"GET /docs":                                 everybody,
-		"GET /v1/secrets":                           admins,
-		"PUT /v1/secrets/{name}":                    admins,
-		"DELETE /v1/secrets/{name}":                 admins,
-		"GET /v1/workspaces/{id}/secrets":           admins,
-		"PUT /v1/workspaces/{id}/secrets/{name}":    admins,
-		"DELETE /v1/workspaces/{id}/secrets/{name}": admins,
-		"POST /v1/tokens":                           admins,
-		"GET /v1/tokens":                            admins,
-		"DELETE /v1/tokens/{id}":                    admins,
-		"GET /v1/tokens/self":                       withToken,
+		"GET /healthz":                               everybody,
+		"GET /readyz":                                everybody,
+		"POST /v1/workspaces":                        admins,
+		"GET /v1/workspaces":                         admins,
+		"GET /v1/workspaces/{id}":                    itself,
+		"PATCH /v1/workspaces/{id}":                  itself,
+		"DELETE /v1/workspaces/{id}":                 admins,
+		"POST /v1/workspaces/{id}/start":             admins,
+		"POST /v1/workspaces/{id}/pause":             admins,
+		"POST /v1/workspaces/{id}/hibernate":         admins,
+		"POST /v1/workspaces/{id}/restart":           admins,
+		"GET /v1/workspaces/{id}/transitions":        itself,
+		"GET /v1/workspaces/{id}/logs":               itself,
+		"GET /v1/workspaces/{id}/peers":              itself,
+		"GET /v1/workspaces/{id}/peers/{peer}":       itself,
+		"GET /v1/templates":                          admins,
+		"GET /v1/events":                             withToken,
+		"GET /openapi.json":                          everybody,
+		"GET /docs":                                  everybody,
+		"GET /v1/secrets":                            admins,
+		"PUT /v1/secrets/{name}":                     admins,
+		"DELETE /v1/secrets/{name}":                  admins,
+		"GET /v1/workspaces/{id}/secrets":            admins,
+		"PUT /v1/workspaces/{id}/secrets/{name}":     admins,
+		"DELETE /v1/workspaces/{id}/secrets/{name}":  admins,
+		"POST /v1/tokens":                            admins,
+		"GET /v1/tokens":                             admins,
+		"DELETE /v1/tokens/{id}":                     admins,
+		"GET /v1/tokens/self":                        withToken,
+		"GET /v1/workspaces/{id}/files":              itself,
+		"GET /v1/workspaces/{id}/files/{path...}":    itself,
+		"PUT /v1/workspaces/{id}/files/{path...}":    admins,
+		"DELETE /v1/workspaces/{id}/files/{path...}": admins,
 	}
 }
 
@@ -105,7 +109,7 @@ func TestAccess(t *testing.T) {
 			if strings.Contains(path, "/tokens/") {
 				id = "tok_none"
 			}
-			path = strings.NewReplacer("{id}", id, "{peer}", other.ID, "{name}", "NAME").Replace(path)
+			path = strings.NewReplacer("{id}", id, "{peer}", other.ID, "{name}", "NAME", "{path...}", "d/a.txt").Replace(path)
 			if method == http.MethodDelete && id == mine.ID {
 				path += "?children=none" // which nobody can mean, and is read after who asks
 			}

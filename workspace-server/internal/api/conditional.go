@@ -32,13 +32,20 @@ func matchOf(r *http.Request) (workspace.Match, error) {
 }
 
 // hasAlready reports whether the client says, by If-None-Match, that it has
-// this revision. It is compared weakly.
-func hasAlready(r *http.Request, w workspace.Workspace) (bool, error) {
+// what the tag stands for. It is compared weakly.
+func hasAlready(r *http.Request, tag string) (bool, error) {
 	tags, err := tagsOf(r, "If-None-Match")
 	for i, tag := range tags {
 		tags[i] = strings.TrimPrefix(tag, "W/")
 	}
-	return slices.Contains(tags, "*") || slices.Contains(tags, etag(w)), err
+	return slices.Contains(tags, "*") || slices.Contains(tags, tag), err
+}
+
+// notModified answers a client that has already what it asks for.
+func notModified(w http.ResponseWriter, tag string) {
+	w.Header().Set("ETag", tag)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNotModified)
 }
 
 // tagsOf reads a header that is "*" or a list of entity tags. It returns nil

@@ -28,7 +28,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 	return body, unmarshal(body, into)
 }
 
-// readBody reads a body of a limited size.
+// readBody reads a text of a content type.
 //
 // The content type is required, since a browser sends a request of this type
 // to another origin only after that origin allowed it.
@@ -36,15 +36,21 @@ func readBody(w http.ResponseWriter, r *http.Request, contentType string) ([]byt
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contentType {
 		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: "+contentType+".")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBytes(w, r, maxBody)
+	if err == nil && !utf8.Valid(body) {
+		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")
+	}
+	return body, err
+}
+
+// readBytes reads a body of a limited size.
+func readBytes(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBody>>10))
+		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", limit>>10))
 	}
 	if err != nil {
 		return nil, bad(http.StatusBadRequest, "The body did not arrive whole and in time.")
-	}
-	if !utf8.Valid(body) {
-		return nil, workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")
 	}
 	return body, nil
 }

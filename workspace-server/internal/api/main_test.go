@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"workspace-server/internal/feed"
+	"workspace-server/internal/files"
 	"workspace-server/internal/leak"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
@@ -53,6 +54,7 @@ type testAPI struct {
 	db        *store.DB
 	store     *store.Store
 	vault     *vault.Vault
+	files     files.Dir
 	templates string
 	logs      *printed
 	log       *logBuffer
@@ -62,7 +64,7 @@ type testAPI struct {
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
-	a := &testAPI{t: t, db: db, templates: t.TempDir(), logs: &printed{}, log: &logBuffer{}}
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)
@@ -85,6 +87,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Tokens:     a.store,
 		Secrets:    a.vault,
 		Instances:  a.logs,
+		Files:      a.files,
 		Database:   db,
 		Log:        log,
 		Build:      func() string { return "test" },

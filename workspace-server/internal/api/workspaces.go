@@ -116,14 +116,12 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	same, err := hasAlready(r, found)
+	same, err := hasAlready(r, etag(found))
 	if err != nil {
 		return err
 	}
 	if same {
-		w.Header().Set("ETag", etag(found))
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusNotModified)
+		notModified(w, etag(found))
 		return nil
 	}
 	return writeWorkspace(w, http.StatusOK, found)

@@ -90,12 +90,17 @@ func TestImportDirections(t *testing.T) {
 		"internal/systemd":   {nil, "a protocol, and not ours"},
 		"internal/trace":     {nil, "a standard, and not ours"},
 		"migrations":         {nil, "only files"},
-		"internal/templates": {[]string{"internal/workspace"}, "it reads files, and knows no database and no HTTP"},
+		"internal/catalog":   {[]string{"internal/workspace"}, "how descriptions are read is the same whatever they describe"},
+		"internal/templates": {[]string{"internal/catalog", "internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
 		"internal/bootstrap": {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage by an interface of its own"},
 		"internal/secret":    {[]string{"internal/workspace"}, "ciphers can be read, and tested, without a database and files"},
 		"internal/vault": {
 			[]string{"internal/private", "internal/secret", "internal/workspace"}, "it keeps keys in a file, and sees storage by an interface",
+		},
+		"internal/tree": {[]string{"internal/workspace"}, "what files there may be is the same wherever they are kept"},
+		"internal/files": {
+			[]string{"internal/private", "internal/tree", "internal/workspace"}, "it keeps files, and knows no database, no HTTP and no template",
 		},
 		"internal/private": {nil, "a file, whatever is in it"},
 		"internal/store": {
@@ -108,14 +113,16 @@ func TestImportDirections(t *testing.T) {
 			[]string{
 				"internal/workspace", "internal/feed", "internal/openapi", "internal/ratelimit", "internal/secret", "internal/templates",
 				"internal/token", "internal/trace",
+				"internal/workspace", "internal/feed", "internal/files", "internal/openapi", "internal/secret", "internal/templates", "internal/token",
+				"internal/tree",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
 		"cmd/workspace-server": {
 			[]string{
-				"internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed", "internal/migrate",
-				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/templates",
-				"internal/token", "internal/vault", "migrations",
+				"internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed", "internal/files",
+				"internal/migrate", "internal/server", "internal/store", "internal/sweep", "internal/systemd",
+				"internal/templates", "internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"workspace-server/internal/files"
+	"workspace-server/internal/tree"
+	"workspace-server/internal/workspace"
+)
+
+// Files is what the API needs of the workspaces' files. Each method may also
+// fail with Unavailable, when there is no room, with Conflict, when the agent
+// is in the way, and with Internal.
+type Files interface {
+	List(id string) (files.Listing, error)
+	// Read fails with Invalid when that is no path, and with NotFound.
+	Read(id, path string) (files.File, []byte, error)
+	// Write reports whether the file is new. It fails with Invalid when that
+	// is no path, and with Stale.
+	Write(id, path string, body []byte, cond files.Condition) (files.File, bool, error)
+	// Delete fails with Invalid when that is no path, with NotFound, and with
+	// Stale.
+	Delete(id, path string, cond files.Condition) error
+	// Remove removes all files of a workspace.
+	Remove(id string) error
+}
+
+// existing returns the id of the path, of a workspace that there is.
+func (a *api) existing(r *http.Request) (string, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return "", err
+	}
+	_, err = a.Workspaces.Get(r.Context(), id)
+	return id, err
+}
+
+func (a *api) listFiles(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.existing(r)
+	if err != nil {
+		return err
+	}
+	list, err := a.Files.List(id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+// getFile answers with a file as it is. It may hold anything, so that nothing
+// may take it for a page of this server.
+func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.existing(r)
+	if err != nil {
+		return err
+	}
+	file, body, err := a.Files.Read(id, r.PathValue("path"))
+	if err != nil {
+		return err
+	}
+	same, err := hasAlready(r, file.ETag)
+	if err != nil {
+		return err
+	}
+	if same {
+		notModified(w, file.ETag)
+		return nil
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType(file.Path, body))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(file.Path)}))
+	h.Set("ETag", file.ETag)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(body) // a client that has gone away is seen by nobody but net/http
+	return nil
+}
+
+// contentType tells text from all else.
+func contentType(name string, body []byte) string {
+	text := []string{
+		".cfg", ".conf", ".css", ".csv", ".env", ".go", ".html", ".ini", ".js", ".json", ".log", ".md", ".py", ".sh", ".toml", ".ts", ".txt",
+		".xml", ".yaml", ".yml",
+	}
+	if slices.Contains(text, strings.ToLower(path.Ext(name))) && utf8.Valid(body) {
+		return "text/plain; charset=utf-8"
+	}
+	return "application/octet-stream"
+}
+
+func (a *api) putFile(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.existing(r)
+	if err != nil {
+		return err
+	}
+	var cond files.Condition
+	if cond.Match, err = tagsOf(r, "If-Match"); err != nil {
+		return err
+	}
+	if cond.NoneMatch, err = tagsOf(r, "If-None-Match"); err != nil {
+		return err
+	}
+	if r.Header.Get("Content-Range") != "" || r.Header.Get("Content-Encoding") != "" {
+		return workspace.Errorf(workspace.Invalid, "Send the whole file as it is, without Content-Range and Content-Encoding.")
+	}
+	body, err := readBytes(w, r, tree.MaxFile)
+	if err != nil {
+		return err
+	}
+	file, fresh, err := a.Files.Write(id, r.PathValue("path"), body, cond)
+	if err != nil {
+		return err
+	}
+	// If the workspace was deleted meanwhile, so were its files; this one may
+	// have come after that.
+	if _, err := a.existing(r); workspace.KindOf(err) == workspace.NotFound {
+		if removeErr := a.Files.Remove(id); removeErr != nil {
+			return removeErr
+		}
+		return err
+	}
+	status := http.StatusOK
+	if fresh {
+		status = http.StatusCreated
+	}
+	w.Header().Set("ETag", file.ETag)
+	return writeJSON(w, status, file)
+}
+
+func (a *api) deleteFile(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.existing(r)
+	if err != nil {
+		return err
+	}
+	match, err := tagsOf(r, "If-Match")
+	if err != nil {
+		return err
+	}
+	if err := a.Files.Delete(id, r.PathValue("path"), files.Condition{Match: match}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
