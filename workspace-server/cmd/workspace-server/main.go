@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"workspace-server/internal/config"
+	processes "workspace-server/internal/provision/process"
 )
 
 // version is set by the linker in a release: -ldflags "-X main.version=v1.2.3".
@@ -67,6 +68,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, s strea
 	switch name {
 	case "ws":
 		return workspaces(ctx, args, getenv, s)
+	case "agent":
+		return runAgent(ctx, args, getenv, s)
+	case "keep":
+		return processes.Keep(args)
 	case "-h", "-help", "--help", "help":
 		_, err := io.WriteString(s.out, help())
 		return errors.Join(err, noMore(name, args))
@@ -111,6 +116,8 @@ func help() string {
 	b.WriteString("workspace-server runs, arranges and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
 	for _, v := range append(verbs(),
 		verb{name: "ws", help: "use a server: list, create, follow and much more; 'ws -h' lists it all"},
+		verb{name: "agent", help: "run the reference agent of one workspace; the server starts it"},
+		verb{name: "keep", help: "watch over an agent that is a process; the server starts it"},
 		verb{name: "version", help: "print what was built"}) {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.help)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"workspace-server/internal/agent"
 	"workspace-server/internal/cli"
 )
 
@@ -18,6 +19,9 @@ func workspaces(ctx context.Context, args []string, getenv func(string) string, 
 func exitCode(err error) int {
 	if e, ok := errors.AsType[*cli.Error](err); ok {
 		return e.Code
+	}
+	if _, ok := errors.AsType[agent.Unwanted](err); ok {
+		return exitUnwanted
 	}
 	return 1
 }

@@ -74,6 +74,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/provision/docker": {
 			[]string{"internal/provision", "internal/workspace"}, "it knows an engine, and nothing of who asks for workspaces or why",
 		},
+		"internal/agent":     {[]string{"internal/systemd"}, "another agent takes its place, and knows nothing of the server's code"},
 		"internal/openapi":   {nil, "it is a document, and knows no server"},
 		"internal/ratelimit": {nil, "it counts, whatever it is that is counted"},
 		"internal/client": {
@@ -120,9 +121,9 @@ func TestImportDirections(t *testing.T) {
 		},
 		"cmd/workspace-server": {
 			[]string{
-				"internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed", "internal/files",
-				"internal/migrate", "internal/server", "internal/store", "internal/sweep", "internal/systemd",
-				"internal/templates", "internal/token", "internal/vault", "migrations",
+				"internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed",
+				"internal/files", "internal/migrate", "internal/provision/process", "internal/server", "internal/store",
+				"internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}

@@ -26,7 +26,7 @@ const drainTime = time.Second
 // use to people.
 func Keep(args []string) error {
 	lock, alive, socket := os.NewFile(fdLock, "lock"), os.NewFile(fdAlive, "alive"), os.NewFile(fdSocket, "socket")
-	if info, err := alive.Stat(); err != nil || !info.Mode().IsRegular() {
+	if info, err := lock.Stat(); err != nil || !info.IsDir() {
 		return errors.New("keep is started by the server, not by people")
 	}
 	if len(args) == 1 && args[0] == apart {

@@ -1,0 +1,188 @@
+// Package agent is the reference agent of a workspace: what runs inside, for
+// development and for tests. It registers with the platform, says every few
+// seconds that it is there, and answers A2A messages with what it was told and
+// what it knows. Another agent takes its place by doing the same.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"workspace-server/internal/systemd"
+)
+
+const (
+	// drainTimeout is how long requests may take when the agent is to end.
+	drainTimeout = 5 * time.Second
+
+	headerTimeout = 10 * time.Second
+)
+
+// Unwanted says that the platform does not want this agent any more: its
+// workspace was stopped or removed, or another agent has its place.
+type Unwanted struct{ reason string }
+
+func (u Unwanted) Error() string {
+	return "the platform does not want this agent any more: " + u.reason
+}
+
+// settings is what an agent is told by its environment.
+type settings struct {
+	id, name, model string
+	generation      int64
+	token           string
+	platform        string // without a slash at its end
+	listen          string // if no socket was passed
+	configs         string // empty: there are none
+}
+
+// load reports all that is wrong at once, and nothing of the token.
+func load(getenv func(string) string) (settings, error) {
+	s := settings{
+		id:       getenv("WORKSPACE_ID"),
+		name:     getenv("WORKSPACE_NAME"),
+		model:    getenv("WORKSPACE_MODEL"),
+		token:    getenv("WORKSPACE_TOKEN"),
+		platform: strings.TrimRight(getenv("PLATFORM_URL"), "/"),
+		listen:   getenv("AGENT_LISTEN"),
+		configs:  getenv("AGENT_CONFIGS"),
+	}
+	var errs []error
+	if s.id == "" {
+		errs = append(errs, errors.New("WORKSPACE_ID has to be the workspace's id"))
+	}
+	if s.token == "" || strings.ContainsFunc(s.token, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+		errs = append(errs, errors.New("WORKSPACE_TOKEN has to be the workspace's token, without spaces"))
+	}
+	if u, err := url.Parse(s.platform); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		errs = append(errs, errors.New("PLATFORM_URL has to be the platform's address, as http://platform:8080"))
+	}
+	var err error
+	if s.generation, err = strconv.ParseInt(getenv("WORKSPACE_GENERATION"), 10, 64); err != nil || s.generation < 0 {
+		errs = append(errs, errors.New("WORKSPACE_GENERATION has to be a number"))
+	}
+	if s.name == "" {
+		s.name = s.id
+	}
+	return s, errors.Join(errs...)
+}
+
+// Run runs the agent until ctx is done, and then lets current requests finish.
+// It fails with Unwanted.
+func Run(ctx context.Context, getenv func(string) string, log *slog.Logger) error {
+	s, err := load(getenv)
+	if err != nil {
+		return err
+	}
+	passed, err := systemd.Take(getenv, os.Unsetenv)
+	if err != nil {
+		return err
+	}
+	ln, err := passed.Listener()
+	if err == nil && ln == nil {
+		if s.listen == "" {
+			return errors.New("AGENT_LISTEN has to be host:port, or a socket has to be passed as LISTEN_FDS says")
+		}
+		ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
+	}
+	if err != nil {
+		return err
+	}
+	return newAgent(s, log).run(ctx, ln)
+}
+
+// agent is one that runs.
+type agent struct {
+	settings
+	log      *slog.Logger
+	activity *activity
+	client   *http.Client
+	drain    time.Duration
+	sleep    func(ctx context.Context, d time.Duration) error
+}
+
+func newAgent(s settings, log *slog.Logger) *agent {
+	return &agent{
+		settings: s,
+		log:      log,
+		activity: newActivity(time.Now()),
+		// The token is for the platform alone: not for a proxy that the
+		// environment names, and not for where an answer points.
+		client: &http.Client{
+			Transport:     &http.Transport{},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Timeout:       callTimeout,
+		},
+		drain: drainTimeout,
+		sleep: sleep,
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run serves on ln, which it closes.
+func (a *agent) run(ctx context.Context, ln net.Listener) error {
+	defer a.client.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	card := a.card(base(ln.Addr()))
+	srv := &http.Server{Handler: a.routes(card), ReadHeaderTimeout: headerTimeout}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	attended := make(chan error, 1)
+	go func() { attended <- a.attend(ctx, card) }()
+	a.log.Info("serving", "workspace", a.id, "generation", a.generation, "address", ln.Addr())
+
+	var err error
+	select {
+	case err = <-served: // it never ends by itself without an error
+		cancel()
+		<-attended
+		return errors.Join(err, srv.Close())
+	case err = <-attended: // which is nil if ctx is done
+	}
+	finish, stop := context.WithTimeout(context.WithoutCancel(ctx), a.drain)
+	defer stop()
+	if e := srv.Shutdown(finish); e != nil {
+		a.log.Warn("requests were cut off", "after", a.drain)
+		_ = srv.Close() // that closes what Shutdown waited for
+	}
+	<-served
+	if err == nil {
+		a.log.Info("stopped", "workspace", a.id, "generation", a.generation)
+	}
+	return err
+}
+
+// base returns the URL at an address, by the machine's name where the agent
+// listens at all of the machine's addresses.
+func base(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return "http://" + addr.String() + "/"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("http://%s/", net.JoinHostPort(host, strconv.Itoa(tcp.Port)))
+}
