@@ -1,14 +1,10 @@
 package templates
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"workspace-server/internal/catalog"
 )
 
 // Config is what a template's config.yaml says, except for its name.
@@ -24,6 +20,15 @@ type Config struct {
 	Env           Env            `json:"env"                     yaml:"env"`
 	InitialPrompt string         `json:"initial_prompt"          yaml:"initial_prompt"`
 	RuntimeConfig map[string]any `json:"runtime_config,omitempty" yaml:"runtime_config"`
+}
+
+// fill shows a list that is not given as an empty one.
+func (c *Config) fill() {
+	for _, list := range []*[]string{&c.PromptFiles, &c.Skills, &c.Tools, &c.Env.Required, &c.Env.Optional} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
 }
 
 // Env names the variables that a workspace of the template has to be given,
@@ -42,65 +47,20 @@ const (
 // Parse reads the text of the config.yaml of the template in the directory
 // name. It returns all that is wrong; a key that is not known is.
 func Parse(text []byte, name string) (Config, []string) {
-	var file struct {
+	var content struct {
 		Name   string `yaml:"name"`
 		Config `yaml:",inline"`
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	if err := dec.Decode(&file); err != nil {
-		return Config{}, explain(err)
+	if wrong := catalog.Decode(text, file, &content); wrong != nil {
+		return Config{}, wrong
 	}
-	var extra yaml.Node
-	if err := dec.Decode(&extra); !errors.Is(err, io.EOF) {
-		return Config{}, []string{"config.yaml holds more than one document"}
-	}
-	config := file.Config
+	config := content.Config
 	// YAML can hold what JSON cannot.
 	if _, err := json.Marshal(config.RuntimeConfig); err != nil {
 		config.RuntimeConfig = nil
 		return config, []string{"runtime_config: keys have to be texts, and numbers finite"}
 	}
-	return config, check(file.Name, name, config)
-}
-
-// explain turns the decoder's errors into ones that say nothing of Go types.
-func explain(err error) []string {
-	if errors.Is(err, io.EOF) {
-		return []string{"config.yaml is empty"}
-	}
-	typeErr, ok := errors.AsType[*yaml.TypeError](err)
-	if !ok {
-		return []string{strings.TrimPrefix(err.Error(), "yaml: ")}
-	}
-	var all []string
-	for _, text := range typeErr.Errors {
-		if before, rest, ok := strings.Cut(text, "field "); ok {
-			if key, _, ok := strings.Cut(rest, " not found in type "); ok {
-				text = before + fmt.Sprintf("unknown key %q", key)
-			}
-		}
-		if before, rest, ok := strings.Cut(text, "cannot unmarshal "); ok {
-			if what, goType, ok := strings.Cut(rest, " into "); ok {
-				text = before + fmt.Sprintf("%s is not %s", what, inWords(goType))
-			}
-		}
-		all = append(all, text)
-	}
-	return all
-}
-
-func inWords(goType string) string {
-	switch {
-	case goType == "string":
-		return "a text"
-	case goType == "int":
-		return "a number"
-	case strings.HasPrefix(goType, "[]"):
-		return "a list"
-	default:
-		return "a mapping"
-	}
+	return config, check(content.Name, name, config)
 }
 
 func check(name, dir string, c Config) []string {

@@ -2,12 +2,17 @@ package templates
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/workspace"
 )
 
@@ -66,7 +71,7 @@ func TestListReadsTheDisk(t *testing.T) {
 	write(t, path, "demo/config.yaml", valid)
 	write(t, path, "missing/other.txt", "")
 	write(t, path, "Upper/config.yaml", strings.Replace(valid, "demo", "Upper", 1))
-	write(t, path, "large/config.yaml", strings.Repeat("#", maxConfig+1))
+	write(t, path, "large/config.yaml", strings.Repeat("#", catalog.MaxText+1))
 	write(t, path, "prompts/config.yaml", strings.Replace(valid, "demo", "prompts", 1)+
 		"prompt_files: [a.md, b.md, ../demo/config.yaml, /etc/passwd]\n")
 	write(t, path, "prompts/a.md", "")
@@ -78,6 +83,13 @@ func TestListReadsTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(filepath.Join(secret, "config.yaml"), filepath.Join(path, "link", "config.yaml")); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.MkdirAll(filepath.Join(path, "pipe"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(path, "pipe", "config.yaml"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
@@ -95,6 +107,7 @@ func TestListReadsTheDisk(t *testing.T) {
 		"Upper":   `template "Upper" is not a template's name: use a-z, 0-9 and -, at most 63 characters`,
 		"large":   "config.yaml is larger than 256 KiB",
 		"link":    "config.yaml cannot be opened",
+		"pipe":    "config.yaml is not a file",
 		"prompts": "prompt_files: \"b.md\" is not a file of the template\n" +
 			"prompt_files: \"../demo/config.yaml\" is not a file of the template\n" +
 			"prompt_files: \"/etc/passwd\" is not a file of the template",
@@ -109,6 +122,20 @@ func TestListReadsTheDisk(t *testing.T) {
 	}
 	if text, err := json.Marshal(all); err != nil || strings.Contains(string(text), "null") || strings.Contains(string(text), secret) {
 		t.Errorf("List() as JSON = %s, %v, want no null and no path of the server", text, err)
+	}
+
+	files, err := dir.Files("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	if names, err := fs.Glob(files.FS(), "*"); err != nil || !slices.Equal(names, []string{"config.yaml"}) {
+		t.Errorf("Files(demo) has %q, %v, want its file", names, err)
+	}
+	for _, name := range []string{"nothing", "Upper", "missing", "prompts", "../demo"} {
+		if _, err := dir.Files(name); workspace.KindOf(err) != workspace.Invalid {
+			t.Errorf("Files(%s) = %v, want Invalid", name, err)
+		}
 	}
 
 	// An edit counts at once.
@@ -162,9 +189,32 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Parse(%q) cannot be shown as JSON: %v", text, err)
 		}
 		for _, line := range wrong {
-			if line == "" {
-				t.Errorf("Parse(%q) has an empty error", text)
+			if line == "" || strings.Contains(line, "templates.") || strings.Contains(line, "struct {") {
+				t.Errorf("Parse(%q) has the error %q, want one that says something, and nothing of Go types", text, line)
 			}
+		}
+		if len(wrong) > 0 {
+			return
+		}
+		// What is accepted holds what every template does, and is read again as
+		// the same when it is written.
+		if config.Description == "" || config.Version == "" || config.Runtime == "" || config.Tier < minTier || config.Tier > maxTier {
+			t.Errorf("Parse(%q) = %+v without an error", text, config)
+		}
+		written, err := yaml.Marshal(struct {
+			Name   string
+			Config `yaml:",inline"`
+		}{"demo", config})
+		if err != nil {
+			t.Fatalf("Parse(%q) cannot be written: %v", text, err)
+		}
+		again, wrong := Parse(written, "demo")
+		config.fill()
+		again.fill()
+		first, err := json.Marshal(config)
+		second, againErr := json.Marshal(again)
+		if len(wrong) > 0 || err != nil || againErr != nil || string(first) != string(second) {
+			t.Errorf("Parse(%q) = %s, and of what was written of it %s, %q", text, first, second, wrong)
 		}
 	})
 }
