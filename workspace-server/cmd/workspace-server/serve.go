@@ -82,6 +82,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	defer wg.Wait()
 	defer stopPolling()
 	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
+	wg.Go(func() { db.Listen(polling, log, events.Hint) })
 	old := sweep.Sweeper{What: "events", Keep: cfg.EventRetention, Remove: workspaces.RemoveEvents, Log: log}
 	wg.Go(func() { old.Run(polling) })
 

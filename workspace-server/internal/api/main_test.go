@@ -78,6 +78,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	polling, stopPolling := contextWithCancel(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { events.Run(polling, a.store.LastEvent) })
+	wg.Go(func() { db.Listen(polling, log, events.Hint) })
 
 	srv := httptest.NewServer(New(Deps{
 		Workspaces: a.store,

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// pollEvery is how late an event of another server process may be seen.
+	// pollEvery is how late an event of another server process may be seen,
+	// if there is no hint.
 	pollEvery = 250 * time.Millisecond
 
 	pollTimeout = 5 * time.Second
@@ -20,6 +21,7 @@ const (
 type Feed struct {
 	log    *slog.Logger
 	active chan struct{} // has an element when there may be subscribers
+	hint   chan struct{} // has an element when another process may have written events
 
 	mu   sync.Mutex
 	subs map[*Subscription]struct{}
@@ -28,7 +30,7 @@ type Feed struct {
 
 // New returns a feed that no one has subscribed to.
 func New(log *slog.Logger) *Feed {
-	return &Feed{log: log, active: make(chan struct{}, 1), subs: map[*Subscription]struct{}{}}
+	return &Feed{log: log, active: make(chan struct{}, 1), hint: make(chan struct{}, 1), subs: map[*Subscription]struct{}{}}
 }
 
 // Subscription is one who waits.
@@ -71,6 +73,9 @@ func (f *Feed) Wake(seq int64) {
 		notify(s.c)
 	}
 }
+
+// Hint says that another process may have written events. It does not block.
+func (f *Feed) Hint() { notify(f.hint) }
 
 // notify leaves one element in c, which stands for any number of notices.
 func notify(c chan struct{}) {
@@ -116,6 +121,7 @@ func (f *Feed) poll(ctx context.Context, lastEvent func(context.Context) (int64,
 		failing = err != nil
 		select {
 		case <-ticker.C:
+		case <-f.hint:
 		case <-ctx.Done():
 			return
 		}

@@ -118,6 +118,30 @@ func TestPollSeesOtherServers(t *testing.T) {
 	})
 }
 
+func TestHintIsFollowedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, source := run(t, slog.New(slog.DiscardHandler))
+		f.Hint() // before there is anybody to tell
+		s := f.Subscribe()
+		defer s.Close()
+		synctest.Wait()
+		for seq := range int64(3) {
+			source.last.Store(seq + 1)
+			f.Hint()
+			f.Hint()
+			synctest.Wait()
+			if !woken(s) || woken(s) {
+				t.Errorf("event %d with a hint does not wake once, at once", seq+1)
+			}
+		}
+		f.Hint()
+		synctest.Wait()
+		if woken(s) {
+			t.Error("a hint without an event wakes")
+		}
+	})
+}
+
 func TestPollOutlivesAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

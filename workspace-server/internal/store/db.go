@@ -45,6 +45,14 @@ type dialect struct {
 	// about to change; empty when there is no other.
 	skipLocked string
 
+	// notify tells other servers that there are events, when the transaction
+	// that it runs in is committed; empty when there is no way to.
+	notify string
+
+	// listen calls hint when another server may have written events, until ctx
+	// is done; nil when there is no way to know.
+	listen func(ctx context.Context, log *slog.Logger, hint func())
+
 	// kind tells the driver's errors apart.
 	kind func(error) workspace.Kind
 
@@ -95,6 +103,15 @@ func (db *DB) wait(ctx context.Context, log *slog.Logger) error {
 
 // Driver returns "postgres" or "sqlite".
 func (db *DB) Driver() string { return db.dialect.name }
+
+// Listen calls hint, which must not block, when another server may have written
+// events, until ctx is done. No event is lost if no hint comes: whoever reads
+// events looks for them from time to time.
+func (db *DB) Listen(ctx context.Context, log *slog.Logger, hint func()) {
+	if db.dialect.listen != nil {
+		db.dialect.listen(ctx, log, hint)
+	}
+}
 
 // Ping reports whether the database answers. It fails with Unavailable.
 func (db *DB) Ping(ctx context.Context) error {

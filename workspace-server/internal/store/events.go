@@ -18,7 +18,7 @@ type change struct {
 // number of the last one. The counter's row stays locked until the commit, so
 // numbers become visible in order and a rollback leaves no gap: a reader that
 // has seen n has seen all before it.
-func appendEvents(ctx context.Context, tx *sql.Tx, at int64, changes ...change) (int64, error) {
+func (s *Store) appendEvents(ctx context.Context, tx *sql.Tx, at int64, changes ...change) (int64, error) {
 	var last int64
 	err := tx.QueryRowContext(ctx, `UPDATE counters SET n = n + $1 WHERE name = 'events' RETURNING n`,
 		len(changes)).Scan(&last)
@@ -35,6 +35,11 @@ func appendEvents(ctx context.Context, tx *sql.Tx, at int64, changes ...change) 
 			VALUES ($1, $2, $3, $4, $5)`,
 			last-int64(len(changes)-1-i), c.kind, c.w.ID, at, string(data))
 		if err != nil {
+			return 0, err
+		}
+	}
+	if s.db.dialect.notify != "" {
+		if _, err := tx.ExecContext(ctx, s.db.dialect.notify); err != nil {
 			return 0, err
 		}
 	}

@@ -139,7 +139,7 @@ func (s *Store) Delete(ctx context.Context, id string, children workspace.Childr
 				return err
 			}
 		}
-		seq, err = appendEvents(ctx, tx, now, changes...)
+		seq, err = s.appendEvents(ctx, tx, now, changes...)
 		return err
 	})
 	if err != nil {

@@ -69,7 +69,7 @@ func (s *Store) change(
 		if err := appendTransition(ctx, tx, old.Status.State, w.Workspace, by); err != nil {
 			return err
 		}
-		seq, err = appendEvents(ctx, tx, w.Updated, change{workspace.EventUpdated, w.Workspace})
+		seq, err = s.appendEvents(ctx, tx, w.Updated, change{workspace.EventUpdated, w.Workspace})
 		return err
 	})
 	if err == nil && seq != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"net/url"
 	"strings"
 	"time"
@@ -37,9 +38,39 @@ func openPostgres(raw string) (*DB, error) {
 		exclusive:  `SELECT pg_advisory_xact_lock(7238902214613751)`,
 		now:        `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`,
 		skipLocked: ` FOR UPDATE SKIP LOCKED`,
-		kind:       postgresKind,
-		comingUp:   postgresComingUp,
+		notify:     `NOTIFY ` + eventsChannel,
+		listen: func(ctx context.Context, log *slog.Logger, hint func()) {
+			postgresListen(ctx, dsn, log, hint)
+		},
+		kind:     postgresKind,
+		comingUp: postgresComingUp,
 	}}, nil
+}
+
+// eventsChannel is shared by all schemas of a database, which hints can be.
+const eventsChannel = "workspace_server_events"
+
+// postgresListen connects again whenever the connection is lost, and gives a
+// hint then: it may have missed some.
+func postgresListen(ctx context.Context, dsn string, log *slog.Logger, hint func()) {
+	const soonest, latest = 100 * time.Millisecond, 10 * time.Second
+	l := pq.NewListener(dsn, soonest, latest, func(what pq.ListenerEventType, err error) {
+		if what == pq.ListenerEventDisconnected && err != nil {
+			log.Warn("events of other servers are seen later until the database can be listened to again", "error", err)
+		}
+	})
+	// Both that it is closed already and that it is not connected are no news.
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	if err := l.Listen(eventsChannel); err != nil {
+		if ctx.Err() == nil {
+			log.Error("events of other servers are seen later: the database cannot be listened to", "error", err)
+		}
+		return
+	}
+	for range l.NotificationChannel() {
+		hint()
+	}
 }
 
 // postgresDSN adds what the driver would otherwise leave without a limit.

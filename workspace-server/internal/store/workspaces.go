@@ -103,7 +103,7 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 			return err
 		}
 		var err error
-		seq, err = appendEvents(ctx, tx, w.Created, change{workspace.EventCreated, w})
+		seq, err = s.appendEvents(ctx, tx, w.Created, change{workspace.EventCreated, w})
 		return err
 	})
 	if err != nil {

@@ -38,20 +38,26 @@ func (d Dir) List() ([]Template, error) {
 // Use fails with Invalid when there is no template of that name, or when
 // something is wrong with it, and with Unavailable.
 func (d Dir) Use(name string) error {
+	_, err := d.Get(name)
+	return err
+}
+
+// Get returns a template that can be used. It fails as Use does.
+func (d Dir) Get(name string) (Template, error) {
 	if err := workspace.CheckTemplateName(name); err != nil {
-		return err
+		return Template{}, err
 	}
 	var t Template
 	found, err := d.One(name, func(name string, fsys fs.FS) { t = load(name, fsys) })
 	switch {
 	case err != nil:
-		return err
+		return Template{}, err
 	case !found:
-		return workspace.Errorf(workspace.Invalid, "There is no template %q.", name)
+		return Template{}, workspace.Errorf(workspace.Invalid, "There is no template %q.", name)
 	case len(t.Errors) > 0:
-		return workspace.Errorf(workspace.Invalid, "The template %q cannot be used: %s", name, strings.Join(t.Errors, "; "))
+		return Template{}, workspace.Errorf(workspace.Invalid, "The template %q cannot be used: %s", name, strings.Join(t.Errors, "; "))
 	}
-	return nil
+	return t, nil
 }
 
 // Files returns the directory of a template that can be used; what is in it is

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/workspace"
+)
+
+// TestReplicas has clients of two servers follow 10,000 events (1,000 on SQLite),
+// which both write, while the connections that the servers listen on are ended again and
+// again: each client sees each event once, in order.
+func TestReplicas(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		const writers, clients = 4, 4
+		perWriter := 2500
+		if database.URL == "" {
+			perWriter = 250 // each is written to the disk, by one process after the other
+		}
+		if database.URL != "" {
+			// Their connections are told by it from those of other tests.
+			database.URL += "&application_name=" + strings.ToLower(rand.Text())
+		}
+		servers := []*testAPI{newAPI(t, database.Migrated(t)), newAPI(t, database.Open(t))}
+		var streams []*sse
+		for i := range clients {
+			streams = append(streams, servers[i%2].stream("/v1/events?after=0"))
+		}
+		stop := func() {}
+		if database.URL != "" {
+			stop = endListeners(t, database.URL)
+		}
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				w := servers[i%2].create(fmt.Sprint("writer ", i))
+				for n := range perWriter - 1 {
+					name := fmt.Sprint(n)
+					if _, err := servers[i%2].store.Update(t.Context(), w.ID, workspace.Patch{Name: &name}, nil); err != nil {
+						t.Errorf("Update() = %v", err)
+						return
+					}
+				}
+			})
+		}
+		var readers sync.WaitGroup
+		for i, s := range streams {
+			readers.Go(func() {
+				for want := range writers * perWriter {
+					fields, ok := s.block()
+					for ok && fields["data"] == "" {
+						fields, ok = s.block()
+					}
+					if !ok || fields["id"] != fmt.Sprint(want+1) {
+						t.Errorf("client %d sees event %s, %v, want %d", i, fields["id"], ok, want+1)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		readers.Wait()
+		stop()
+	})
+}
+
+// endListeners ends the connections that wait for hints, until the function
+// that it returns is called, which fails the test if there was none.
+func endListeners(t *testing.T, url string) (stop func()) {
+	t.Helper()
+	connector, err := pq.NewConnector(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	ended := 0
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			var n int
+			// Only those of this test's schema; others' servers go on.
+			err := db.QueryRowContext(ctx, `
+				SELECT COUNT(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+				WHERE a.query LIKE 'LISTEN %' AND a.pid <> pg_backend_pid() AND a.application_name = current_setting('application_name')`).Scan(&n)
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("end the listeners: %v", err)
+				return
+			}
+			ended += n
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		if ended == 0 {
+			t.Error("no connection was listening")
+		}
+	}
+}
