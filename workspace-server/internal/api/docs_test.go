@@ -138,7 +138,7 @@ func TestDocumentSchemas(t *testing.T) {
 	for _, k := range []workspace.Kind{
 		workspace.Internal, workspace.Invalid, workspace.NotFound, workspace.Conflict,
 		workspace.Stale, workspace.Unavailable, workspace.Unauthorized, workspace.Forbidden,
-		workspace.Gone, workspace.Limited,
+		workspace.Gone, workspace.Limited, workspace.BadGateway,
 	} {
 		kinds = append(kinds, string(k))
 	}

@@ -54,6 +54,8 @@ func problemOf(err error) *problem {
 	case workspace.Unavailable:
 		p.Status = http.StatusServiceUnavailable
 		p.retryAfter = "1"
+	case workspace.BadGateway:
+		p.Status = http.StatusBadGateway
 	default:
 		p.Status = http.StatusInternalServerError
 	}

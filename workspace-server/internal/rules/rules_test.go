@@ -94,6 +94,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/catalog":   {[]string{"internal/workspace"}, "how descriptions are read is the same whatever they describe"},
 		"internal/templates": {[]string{"internal/catalog", "internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
+		"internal/a2a":       {[]string{"internal/trace", "internal/workspace"}, "whom to deliver a message to is found out by others"},
 		"internal/bootstrap": {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage by an interface of its own"},
 		"internal/secret":    {[]string{"internal/workspace"}, "ciphers can be read, and tested, without a database and files"},
 		"internal/vault": {
@@ -113,7 +114,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/api": {
 			[]string{
 				"internal/workspace", "internal/feed", "internal/openapi", "internal/ratelimit", "internal/secret", "internal/templates",
-				"internal/token", "internal/trace",
+				"internal/token", "internal/trace", "internal/a2a",
 				"internal/workspace", "internal/feed", "internal/files", "internal/openapi", "internal/secret", "internal/templates", "internal/token",
 				"internal/tree",
 			},
@@ -123,7 +124,7 @@ func TestImportDirections(t *testing.T) {
 			[]string{
 				"internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed",
 				"internal/files", "internal/migrate", "internal/provision/process", "internal/server", "internal/store",
-				"internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations",
+				"internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations", "internal/a2a",
 			}, "it wires everything together",
 		},
 	}

@@ -20,6 +20,7 @@ const (
 	Forbidden    Kind = "forbidden"    // whoever calls may not do this
 	Gone         Kind = "gone"         // it was there, and is not kept any more
 	Limited      Kind = "limited"      // the caller has to slow down
+	BadGateway   Kind = "bad-gateway"  // the workspace's agent gave no answer that can be passed on
 )
 
 // Error carries a message that is safe to show to a client, and a cause that

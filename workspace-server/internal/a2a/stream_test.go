@@ -1,0 +1,220 @@
+package a2a
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+// streaming is an agent that sends an event for each element of next, until
+// that is closed or its client goes away, which closes gone.
+type streaming struct {
+	*agent
+	next chan string
+	gone chan struct{}
+}
+
+func newStreaming(t *testing.T, kind string) *streaming {
+	t.Helper()
+	s := &streaming{next: make(chan string), gone: make(chan struct{})}
+	s.agent = newAgent(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", kind)
+		rc := http.NewResponseController(w)
+		_ = rc.Flush()
+		for {
+			select {
+			case text, ok := <-s.next:
+				if !ok {
+					return
+				}
+				_, _ = io.WriteString(w, text)
+				_ = rc.Flush()
+			case <-r.Context().Done():
+				close(s.gone)
+				return
+			}
+		}
+	})
+	return s
+}
+
+// Each event reaches the client before the agent sends the next, and also
+// after the time that the server has for an answer.
+func TestStreamIsFlushed(t *testing.T) {
+	for _, kind := range []string{"text/event-stream", "text/event-stream; charset=utf-8", "application/x-ndjson"} {
+		a := newStreaming(t, kind)
+		p := newPlatform(t, Target{Address: a.address})
+		resp, err := p.post(t.Context(), "{}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("Content-Type"); got != kind || resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("a stream of type %q has the headers %v", kind, resp.Header)
+		}
+		lines := bufio.NewReader(resp.Body)
+		for _, text := range []string{"data: 1\n", "data: 2\n", "data: 3\n"} {
+			a.next <- text
+			if got, err := lines.ReadString('\n'); got != text || err != nil {
+				t.Errorf("the stream goes on with %q, %v, want %q", got, err, text)
+			}
+		}
+		close(a.next)
+		if rest, err := io.ReadAll(lines); len(rest) != 0 || err != nil {
+			t.Errorf("the stream ends with %q, %v, want nothing more", rest, err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func TestClientGoesAway(t *testing.T) {
+	// Within a stream.
+	a := newStreaming(t, "text/event-stream")
+	p := newPlatform(t, Target{Address: a.address})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	resp, err := p.post(ctx, "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-a.gone
+	_ = resp.Body.Close()
+	<-p.done
+
+	// And before there is an answer.
+	arrived, gone := make(chan struct{}), make(chan struct{})
+	b := newAgent(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		close(arrived)
+		<-r.Context().Done()
+		close(gone)
+	})
+	p = newPlatform(t, Target{Address: b.address})
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	if resp, err := p.post(ctx, "{}"); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("a message that was given up is answered with %s", resp.Status)
+	}
+	<-gone
+	<-p.done
+}
+
+// A server that stops ends streams, visibly, and lets other answers be whole.
+func TestServerStops(t *testing.T) {
+	a := newStreaming(t, "text/event-stream")
+	p := newPlatform(t, Target{Address: a.address})
+	resp, err := p.post(t.Context(), "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(resp.Body)
+	a.next <- "data: 1\n"
+	if got, err := lines.ReadString('\n'); got != "data: 1\n" || err != nil {
+		t.Errorf("the stream begins with %q, %v", got, err)
+	}
+	p.stop()
+	<-a.gone
+	if rest, err := io.ReadAll(lines); len(rest) != 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the stream of a server that stops ends with %q, %v, want it to be cut", rest, err)
+	}
+	_ = resp.Body.Close()
+
+	b := newStreaming(t, "application/json")
+	p = newPlatform(t, Target{Address: b.address})
+	resp, err = p.post(t.Context(), "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.next <- "[1,"
+	p.stop()
+	b.next <- "2]"
+	close(b.next)
+	if got, err := io.ReadAll(resp.Body); string(got) != "[1,2]" || err != nil {
+		t.Errorf("an answer while the server stops = %q, %v, want it whole", got, err)
+	}
+	_ = resp.Body.Close()
+
+	// A stream that begins when the server stops already.
+	c := newStreaming(t, "text/event-stream")
+	p.to = Target{Address: c.address}
+	if resp, err := p.post(t.Context(), "{}"); err == nil {
+		if _, err := io.ReadAll(resp.Body); err == nil {
+			t.Error("a stream that begins when the server stops ends as if it were whole")
+		}
+		_ = resp.Body.Close()
+	}
+	<-c.gone
+}
+
+// A stream that falls silent is given up.
+func TestSilentStream(t *testing.T) {
+	a := newStreaming(t, "text/event-stream")
+	p := newPlatform(t, Target{Address: a.address})
+	p.silence = time.Second
+	resp, err := p.post(t.Context(), "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(resp.Body); len(rest) != 0 || err == nil {
+		t.Errorf("a stream that falls silent ends with %q, %v, want it to be cut", rest, err)
+	}
+	_ = resp.Body.Close()
+	<-a.gone
+	<-p.done
+	if err := p.lastError(); workspace.KindOf(err) != workspace.BadGateway || !errors.Is(err, silent{}) {
+		t.Errorf("Deliver = %v, want that the agent was silent", err)
+	}
+}
+
+// A client that does not read is cut off, and at once when the server stops.
+func TestClientDoesNotRead(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		full, gone := make(chan struct{}), make(chan struct{})
+		a := newAgent(t, func(w http.ResponseWriter, r *http.Request) {
+			defer close(gone)
+			_, _ = io.ReadAll(r.Body)
+			w.Header().Set("Content-Type", "text/event-stream")
+			rc := http.NewResponseController(w)
+			text := make([]byte, 1<<20)
+			for {
+				// The buffers on the way are full once a write does not end.
+				_ = rc.SetWriteDeadline(time.Now().Add(time.Second))
+				if _, err := w.Write(text); err != nil {
+					close(full)
+					return
+				}
+			}
+		})
+		p := newPlatform(t, Target{Address: a.address})
+		p.writeTimeout = time.Hour
+		if !stops {
+			p.writeTimeout = 500 * time.Millisecond
+		}
+		resp, err := p.post(t.Context(), "{}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-full
+		<-gone
+		if stops {
+			p.stop()
+		}
+		<-p.done
+		_ = resp.Body.Close()
+		if err := p.lastError(); err != nil {
+			t.Errorf("Deliver to a client that does not read = %v, want no error of the agent's", err)
+		}
+	}
+}
