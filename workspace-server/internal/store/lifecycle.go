@@ -83,7 +83,7 @@ func replaceWork(ctx context.Context, tx *sql.Tx, w workspace.Work) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE workspaces
 		SET desired = $1, state = $2, reason = $3, message = $4, since = $5, generation = $6, revision = $7, updated = $8,
-			provisioned = $9, provisioned_at = $10, address = $11, attempts = $12, due = NULLIF($13, 0)
+			provisioned = $9, provisioned_at = $10, address = $11, attempts = $12, due = NULLIF(CAST($13 AS BIGINT), 0)
 		WHERE id = $14`,
 		w.Desired, w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Generation, w.Revision, w.Updated,
 		w.Provisioned, w.ProvisionedAt, w.Address, w.Attempts, w.Due, w.ID)

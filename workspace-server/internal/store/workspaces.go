@@ -127,7 +127,7 @@ func insert(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO workspaces (id, name, folded, template, parent, labels, desired,
 			state, reason, message, since, generation, revision, created, updated, due)
-		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, NULLIF($16, 0))`,
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, NULLIF(CAST($16 AS BIGINT), 0))`,
 		w.ID, w.Name, fold(w.Name), w.Template, w.Parent, string(labels), w.Desired,
 		w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Generation, w.Revision, w.Created, w.Updated, due)
 	if err != nil {
