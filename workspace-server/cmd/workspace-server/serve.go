@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"workspace-server/internal/a2a"
 	"workspace-server/internal/api"
 	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
@@ -91,6 +92,8 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Events:     workspaces,
 		Feed:       events,
 		Templates:  dir,
+		Agents:     workspaces,
+		Messages:   a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),
 		Tokens:     workspaces,
 		Secrets:    secrets,
 		Files:      files.New(cfg.StateDirectory),

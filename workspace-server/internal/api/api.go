@@ -51,6 +51,8 @@ type Deps struct {
 	Secrets    Secrets
 	Instances  Instances // nil: this server runs no workspaces
 	Files      Files
+	Agents     workspace.Registry
+	Messages   Messages
 	Database   Database
 	Log        *slog.Logger
 
@@ -102,6 +104,12 @@ func (a *api) routes() []route {
 		{"GET /v1/workspaces/{id}/logs", own, a.getLogs},
 		{"GET /v1/workspaces/{id}/peers", own, a.listPeers},
 		{"GET /v1/workspaces/{id}/peers/{peer}", own, a.getPeer},
+		{"GET /v1/workspaces/{id}/peers/{peer}/agent-card", own, a.getPeerCard},
+		{"POST /v1/workspaces/{id}/register", own, a.registerAgent},
+		{"POST /v1/workspaces/{id}/heartbeat", own, a.heartbeat},
+		{"GET /v1/workspaces/{id}/agent", own, a.getAgent},
+		{"GET /v1/workspaces/{id}/agent-card", own, a.getCard},
+		{"POST /v1/workspaces/{id}/a2a", peers, a.sendMessage},
 		{"GET /v1/templates", admin, a.listTemplates},
 		{"GET /v1/events", anyone, a.getEvents},
 		{"GET /v1/secrets", admin, a.listSecrets},

@@ -16,6 +16,7 @@ const (
 	public access = "public" // everybody, without a token
 	anyone access = "anyone" // whoever has a token; the answer depends on it
 	own    access = "own"    // the workspace that the path names, and administrators
+	peers  access = "peers"  // those of own, and workspaces that may talk to the one that the path names
 	admin  access = "admin"  // administrators
 )
 
@@ -51,7 +52,7 @@ func (a *api) guard(to access, next handler) handler {
 		if err := a.limits.count(c); err != nil {
 			return err
 		}
-		if err := c.check(to, r); err != nil {
+		if err := a.check(c, to, r); err != nil {
 			return err
 		}
 		return next(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
@@ -86,15 +87,40 @@ func unauthorized(detail, challenge string) error {
 }
 
 // check fails with Forbidden. What it does not know is forbidden.
-func (c caller) check(to access, r *http.Request) error {
+func (a *api) check(c caller, to access, r *http.Request) error {
+	id := r.PathValue("id")
 	switch to {
 	case anyone:
 		return nil
 	case own:
-		return c.MayUse(r.PathValue("id"))
+		return c.MayUse(id)
+	case peers:
+		if c.MayUse(id) == nil {
+			return nil
+		}
+		return a.mayTalk(r.Context(), c.Workspace, id)
 	default:
 		return c.MayAdmin()
 	}
+}
+
+// mayTalk fails with Forbidden when a workspace may not talk to another, or
+// when there is no such other.
+func (a *api) mayTalk(ctx context.Context, id, other string) error {
+	forbidden := workspace.Errorf(workspace.Forbidden, "Workspace %q has no peer %.80q.", id, other)
+	if !workspace.IsID(other) {
+		return forbidden
+	}
+	from, err := a.Workspaces.Line(ctx, id)
+	if err != nil {
+		return err
+	}
+	to, err := a.Workspaces.Line(ctx, other)
+	switch {
+	case workspace.KindOf(err) == workspace.NotFound, err == nil && !workspace.MayTalk(from, to):
+		return forbidden
+	}
+	return err
 }
 
 // still fails when a caller that began to read some time ago may not any more.

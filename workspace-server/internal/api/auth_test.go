@@ -57,6 +57,13 @@ func matrix() map[string]callers {
 		"GET /v1/workspaces/{id}/files/{path...}":    itself,
 		"PUT /v1/workspaces/{id}/files/{path...}":    admins,
 		"DELETE /v1/workspaces/{id}/files/{path...}": admins,
+
+		"GET /v1/workspaces/{id}/peers/{peer}/agent-card": itself,
+		"POST /v1/workspaces/{id}/register":               itself,
+		"POST /v1/workspaces/{id}/heartbeat":              itself,
+		"GET /v1/workspaces/{id}/agent":                   itself,
+		"GET /v1/workspaces/{id}/agent-card":              itself,
+		"POST /v1/workspaces/{id}/a2a":                    withToken, // of a peer, which the other is here
 	}
 }
 

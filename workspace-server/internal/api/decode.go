@@ -33,10 +33,15 @@ func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 // The content type is required, since a browser sends a request of this type
 // to another origin only after that origin allowed it.
 func readBody(w http.ResponseWriter, r *http.Request, contentType string) ([]byte, error) {
+	return readBodyUpTo(w, r, contentType, maxBody)
+}
+
+// readBodyUpTo is readBody with another limit.
+func readBodyUpTo(w http.ResponseWriter, r *http.Request, contentType string, limit int64) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != contentType {
 		return nil, bad(http.StatusUnsupportedMediaType, "Send JSON, with the header Content-Type: "+contentType+".")
 	}
-	body, err := readBytes(w, r, maxBody)
+	body, err := readBytes(w, r, limit)
 	if err == nil && !utf8.Valid(body) {
 		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"workspace-server/internal/a2a"
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
 	"workspace-server/internal/leak"
@@ -89,6 +90,8 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Secrets:    a.vault,
 		Instances:  a.logs,
 		Files:      a.files,
+		Agents:     a.store,
+		Messages:   a2a.New(a2a.Options{Stopping: stopping}),
 		Database:   db,
 		Log:        log,
 		Build:      func() string { return "test" },

@@ -20,26 +20,9 @@ func (a *api) listPeers(w http.ResponseWriter, r *http.Request) error {
 	return a.list(w, r, line)
 }
 
-// getPeer answers with a workspace if another may talk to it. Whether there is
-// one that it may not talk to is not told.
+// getPeer answers with a workspace if another may talk to it.
 func (a *api) getPeer(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	line, err := a.Workspaces.Line(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	peer := r.PathValue("peer")
-	hidden := workspace.Errorf(workspace.NotFound, "Workspace %q has no peer %.80q.", id, peer)
-	if peer == id || !workspace.IsID(peer) {
-		return hidden
-	}
-	other, err := a.Workspaces.Line(r.Context(), peer)
-	if workspace.KindOf(err) == workspace.NotFound || err == nil && !workspace.MayTalk(line, other) {
-		return hidden
-	}
+	peer, err := a.peerOf(r)
 	if err != nil {
 		return err
 	}
@@ -48,4 +31,24 @@ func (a *api) getPeer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeWorkspace(w, http.StatusOK, found)
+}
+
+// peerOf returns the other workspace that a path names, if the first may talk
+// to it. Whether there is one that it may not talk to is not told.
+func (a *api) peerOf(r *http.Request) (string, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return "", err
+	}
+	if _, err := a.Workspaces.Line(r.Context(), id); err != nil {
+		return "", err
+	}
+	peer := r.PathValue("peer")
+	if peer != id {
+		err = a.mayTalk(r.Context(), id, peer)
+	}
+	if peer == id || workspace.KindOf(err) == workspace.Forbidden {
+		return "", workspace.Errorf(workspace.NotFound, "Workspace %q has no peer %.80q.", id, peer)
+	}
+	return peer, err
 }

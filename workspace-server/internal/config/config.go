@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -41,6 +42,7 @@ type Config struct {
 	EventRetention time.Duration
 	RateLimit      int // requests a second; 0: none
 	Provisioner    string
+	AgentNetworks  []netip.Prefix
 	PlatformURL    string // empty: this machine's, with the port that is listened on
 	Docker         Docker // with Provisioner Containers
 }
@@ -88,6 +90,10 @@ func Vars() []Var {
 		{
 			"LOG_LEVEL", "info", "debug, info, warn or error",
 			"The least level that is logged. debug logs every request.",
+		},
+		{
+			"AGENT_NETWORKS", "", "networks such as 10.1.0.0/16,fd12::/16",
+			"Where agents that registered a URL may be, besides public addresses.",
 		},
 		{
 			"DRAIN_TIMEOUT", "8s", "a duration above 0 and up to 10m, such as 8s",
@@ -141,6 +147,8 @@ func Load(getenv func(string) string) (Config, error) {
 		LogLevel:     r.logLevel(),
 		DrainTimeout: r.drainTimeout(),
 
+		AgentNetworks: r.agentNetworks(),
+
 		EventRetention: r.eventRetention(),
 	}
 	cfg.Env = r.env(cfg.WatchReload)
@@ -169,6 +177,7 @@ func (c Config) LogValue() slog.Value {
 		slog.String("ENV", c.Env),
 		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),
 		slog.Duration("DRAIN_TIMEOUT", c.DrainTimeout),
+		slog.String("AGENT_NETWORKS", join(c.AgentNetworks)),
 		slog.Duration("EVENT_RETENTION", c.EventRetention),
 		slog.Int("RATE_LIMIT", c.RateLimit),
 		slog.String("PROVISIONER", c.Provisioner),
@@ -340,6 +349,33 @@ func (r *reader) logLevel() slog.Level {
 		r.refuse(name, value, "give debug, info, warn or error")
 		return slog.LevelInfo
 	}
+}
+
+func (r *reader) agentNetworks() []netip.Prefix {
+	const name = "AGENT_NETWORKS"
+	value := r.getenv(name)
+	if value == "" {
+		return nil
+	}
+	var all []netip.Prefix
+	for text := range strings.SplitSeq(value, ",") {
+		network, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil || network != network.Masked() || network.Addr().Is4In6() {
+			r.refuse(name, value, "give networks as address/bits, separated by commas, such as 10.1.0.0/16,fd12::/16")
+			return nil
+		}
+		all = append(all, network)
+	}
+	return all
+}
+
+// join prints networks as they are given.
+func join(networks []netip.Prefix) string {
+	texts := make([]string, len(networks))
+	for i, network := range networks {
+		texts[i] = network.String()
+	}
+	return strings.Join(texts, ",")
 }
 
 func (r *reader) drainTimeout() time.Duration {

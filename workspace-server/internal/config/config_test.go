@@ -49,6 +49,8 @@ func TestLoad(t *testing.T) {
 		{[]string{"WATCH_RELOAD=1", "RATE_LIMIT=7"}, "RATE_LIMIT=7"},
 		{[]string{"RATE_LIMIT=0"}, "RATE_LIMIT=0"},
 		{[]string{"TEMPLATES_DIR=/srv/t"}, "TEMPLATES_DIR=/srv/t"},
+		{nil, "AGENT_NETWORKS="},
+		{[]string{"AGENT_NETWORKS=10.1.0.0/16, fd12::/16,192.168.1.7/32"}, "AGENT_NETWORKS=10.1.0.0/16,fd12::/16,192.168.1.7/32"},
 		{nil, "PROVISIONER=none"},
 		{[]string{"WATCH_RELOAD=1"}, "PROVISIONER=process"},
 		{[]string{"WATCH_RELOAD=1", "PROVISIONER=none"}, "PROVISIONER=none"},
@@ -82,6 +84,10 @@ func TestLoadRefuses(t *testing.T) {
 		env  []string
 		want string // part of the error
 	}{
+		{[]string{"AGENT_NETWORKS=10.1.0.1/16"}, `AGENT_NETWORKS="10.1.0.1/16" is not accepted: give networks`},
+		{[]string{"AGENT_NETWORKS=10.1.0.1"}, "give networks"},
+		{[]string{"AGENT_NETWORKS=10.0.0.0/8,"}, "give networks"},
+		{[]string{"AGENT_NETWORKS=::ffff:10.0.0.0/104"}, "give networks"},
 		{[]string{"LISTEN_ADDR=8080"}, `LISTEN_ADDR="8080" is not accepted: give host:port`},
 		{[]string{"LISTEN_ADDR=:http"}, "the port has to be a number"},
 		{[]string{"LISTEN_ADDR=:70000"}, "the port has to be a number"},

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"encoding/json"
 	"net/netip"
 	"net/url"
@@ -43,7 +44,7 @@ type Agent struct {
 // Registration is what an agent says of itself when it is ready.
 type Registration struct {
 	Generation int64           `json:"generation"`
-	URL        string          `json:"url"`
+	URL        string          `json:"url,omitempty"`
 	Card       json.RawMessage `json:"card"`
 }
 
@@ -63,11 +64,11 @@ func (r Registration) Check() error {
 // Heartbeat is what an agent says from time to time.
 type Heartbeat struct {
 	Generation  int64   `json:"generation"`
-	ErrorRate   float64 `json:"error_rate"`
-	ActiveTasks int64   `json:"active_tasks"`
-	CurrentTask string  `json:"current_task"`
-	Uptime      int64   `json:"uptime_seconds"`
-	LastActive  int64   `json:"last_active"` // epoch milliseconds, by the agent's clock; 0: never
+	ErrorRate   float64 `json:"error_rate,omitempty"`
+	ActiveTasks int64   `json:"active_tasks,omitempty"`
+	CurrentTask string  `json:"current_task,omitempty"`
+	Uptime      int64   `json:"uptime_seconds,omitempty"`
+	LastActive  int64   `json:"last_active,omitempty"` // epoch milliseconds, by the agent's clock; 0: never
 }
 
 // Check fails with Invalid.
@@ -170,4 +171,29 @@ func isHost(host string) bool {
 	// No top-level domain begins with a digit.
 	last := labels[len(labels)-1]
 	return last[0] < '0' || last[0] > '9'
+}
+
+// Registry keeps what is known of agents. Times are the database's. Each method
+// fails with NotFound when there is no such workspace, and may also fail with
+// Unavailable and with Internal.
+type Registry interface {
+	// Register records that an agent is ready, which brings its workspace from
+	// starting to running. It fails with Conflict as Work.Ready does.
+	Register(ctx context.Context, id string, r Registration) error
+
+	// Heartbeat renews an agent's lease. It is no change of the workspace, and
+	// brings none back: it fails with Conflict as Work.Ready does, and when
+	// the agent has not registered.
+	Heartbeat(ctx context.Context, id string, b Heartbeat) error
+
+	// Agent returns what is known of the agent that registered last. It fails
+	// with NotFound when none has.
+	Agent(ctx context.Context, id string) (Agent, error)
+
+	// Reach returns a workspace, and the URL that the agent of its present
+	// generation registered, if it did so with one.
+	Reach(ctx context.Context, id string) (Work, string, error)
+
+	// Touch notes that something was asked of an agent, if there is one.
+	Touch(ctx context.Context, id string) error
 }

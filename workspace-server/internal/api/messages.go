@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"workspace-server/internal/a2a"
+	"workspace-server/internal/workspace"
+)
+
+const (
+	messageTimeout = time.Minute // for a message to arrive whole
+
+	// wakeTimeout is how long a message waits for its workspace to run.
+	wakeTimeout = time.Minute
+	// reachEvery is how often it looks, besides at each event.
+	reachEvery = 250 * time.Millisecond
+)
+
+// Messages is what the API needs to pass messages on.
+type Messages interface {
+	// Deliver sends the body of r, which was read before, to an agent, and
+	// answers r. It fails with Unavailable when the agent got nothing, and
+	// with BadGateway.
+	Deliver(w http.ResponseWriter, r *http.Request, to a2a.Target, body []byte) error
+}
+
+// sendMessage passes an A2A message on to a workspace's agent, and its answer
+// back. A workspace that is hibernated is woken for it.
+func (a *api) sendMessage(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	if _, err := query(r, nil); err != nil {
+		return err
+	}
+	conn := http.NewResponseController(w)
+	if err := conn.SetReadDeadline(time.Now().Add(messageTimeout)); err != nil {
+		return err
+	}
+	body, err := readBytes(w, r, a2a.MaxBody)
+	if err != nil {
+		return err
+	}
+	if err := conn.SetWriteDeadline(time.Now().Add(wakeTimeout + streamWriteTimeout)); err != nil {
+		return err
+	}
+	to, err := a.awake(r.Context(), id, callerOf(r).ID)
+	if err != nil {
+		return err
+	}
+	if err := a.Agents.Touch(r.Context(), id); err != nil {
+		return err
+	}
+	return a.Messages.Deliver(w, r, to, body)
+}
+
+// awake returns where the agent of a workspace is, once it is ready. By is the
+// id of the token that asks.
+func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
+	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
+	defer cancel()
+	sub := a.Feed.Subscribe()
+	defer sub.Close()
+	tick := time.NewTicker(reachEvery)
+	defer tick.Stop()
+	for {
+		now, url, err := a.Agents.Reach(ctx, id)
+		if err != nil {
+			return a2a.Target{}, err
+		}
+		switch state := now.Status.State; state {
+		case workspace.StateRunning:
+			if url != "" {
+				return a2a.Target{URL: url}, nil
+			}
+			// An agent may be ready before it is recorded where it is.
+			if now.Provisioned == now.Generation && now.Address != "" {
+				return a2a.Target{Address: now.Address}, nil
+			}
+		case workspace.StateHibernating, workspace.StateHibernated:
+			if a.Instances == nil {
+				return a2a.Target{}, runsNothing()
+			}
+			if _, err := a.Workspaces.Ask(ctx, id, workspace.Wake, by, nil); err != nil {
+				return a2a.Target{}, err
+			}
+			continue
+		case workspace.StateStarting:
+		default:
+			return a2a.Target{}, workspace.Errorf(workspace.Conflict,
+				"Workspace %q is %s, so no message is delivered. Start it, with POST /v1/workspaces/%s/start.", id, state, id)
+		}
+		select {
+		case <-sub.C:
+		case <-tick.C:
+		case <-ctx.Done():
+			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
+				"Workspace %q has been %s for %v. Its agent got nothing; try again.", id, now.Status.State, wakeTimeout)
+		case <-a.Stopping.Done():
+			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
+				"The server stops while workspace %q is %s. Its agent got nothing; try again.", id, now.Status.State)
+		}
+	}
+}
