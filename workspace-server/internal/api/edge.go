@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -68,6 +69,12 @@ func (e *edge) serve(rec *recorder, r *http.Request) {
 			rec.aborted = rec.status != 0
 		}
 	}()
+	// The mux would send the client on to where such a path leads: a DELETE of
+	// the file ".." to the workspace.
+	if asked, clean := r.URL.EscapedPath(), path.Clean(r.URL.EscapedPath()); asked != clean && asked != clean+"/" {
+		rec.err = workspace.Errorf(workspace.NotFound, "There is nothing at %.200q, which is not a plain path.", asked)
+		return
+	}
 	handle, pattern := e.mux.Handler(r)
 	if pattern == "" {
 		rec.err = noRoute(handle, r)
