@@ -42,6 +42,7 @@ func start(t *testing.T) (url, token string) {
 	cmd.Env = []string{
 		"LISTEN_ADDR=127.0.0.1:0", "ENV=development", "STATE_DIRECTORY=" + state,
 		"TEMPLATES_DIR=" + filepath.Join(root, "workspace-server", "templates"),
+		"PLUGINS_DIR=" + filepath.Join(root, "workspace-server", "plugins"),
 	}
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -151,6 +152,12 @@ func TestDocument(t *testing.T) {
 		{"GET /v1/workspaces/ROOT/files/notes.txt", "", "", 200},
 		{"GET /v1/workspaces/ROOT/files/notes.txt", "", "If-None-Match: *", 304},
 		{"DELETE /v1/workspaces/ROOT/files/notes.txt", "", "", 204},
+		{"GET /v1/plugins", "", "", 200},
+		{"PUT /v1/workspaces/ROOT/plugins/code-review", "", "", 201},
+		{"PUT /v1/workspaces/ROOT/plugins/code-review", `{"digest":"sha256:0"}`, "", 409},
+		{"PUT /v1/workspaces/ROOT/plugins/code-review", `{}`, "", 200},
+		{"GET /v1/workspaces/ROOT/plugins", "", "", 200},
+		{"DELETE /v1/workspaces/ROOT/plugins/code-review", "", "", 204},
 		{"POST /v1/tokens", `{"role":"workspace","workspace":"ROOT","name":"agent","expires_in":60}`, "", 201},
 		{"GET /v1/tokens?limit=1", "", "", 200},
 		{"GET /v1/tokens/self", "", "", 200},

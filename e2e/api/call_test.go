@@ -73,7 +73,7 @@ func template(path string) string {
 			parts[i] = "{peer}"
 		case before == "files":
 			parts[i] = "{path}"
-		case before == "secrets":
+		case before == "secrets", before == "plugins":
 			parts[i] = "{name}"
 		case strings.HasPrefix(part, "ws_"), strings.HasPrefix(part, "tok_"):
 			parts[i] = "{id}"

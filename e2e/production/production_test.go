@@ -444,7 +444,7 @@ func TestUp(t *testing.T) {
 		}
 	}
 
-	// It carries its own templates, and keeps its data.
+	// It carries its own templates and plugins, and keeps its data.
 	token, err := l.Token(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -462,6 +462,10 @@ func TestUp(t *testing.T) {
 	status, body, err := load.GetAs(ctx, token, l.Addr(), "/v1/templates")
 	if err != nil || status != 200 || !strings.Contains(string(body), "triage") {
 		t.Errorf("GET /v1/templates: status %d, %v: %s, want the templates of the repository", status, err, body)
+	}
+	status, body, err = load.GetAs(ctx, token, l.Addr(), "/v1/plugins")
+	if err != nil || status != 200 || !strings.Contains(string(body), "release-notes") {
+		t.Errorf("GET /v1/plugins: status %d, %v: %s, want the plugins of the repository", status, err, body)
 	}
 	// In production a token may send 100 requests a second.
 	running, err := l.Load(ctx, load.Options{Pace: 200 * time.Millisecond})

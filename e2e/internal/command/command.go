@@ -104,7 +104,7 @@ func Environment(set ...string) []string {
 		name, _, _ := strings.Cut(v, "=")
 		switch {
 		case strings.HasPrefix(name, "MAKE"), name == "MFLAGS", strings.HasPrefix(name, "COMPOSE_"), strings.HasPrefix(name, "LISTEN_"):
-		case slices.Contains([]string{"ENV", "WATCH_RELOAD", "DATABASE_URL", "STATE_DIRECTORY", "XDG_STATE_HOME", "TEMPLATES_DIR", "NOTIFY_SOCKET", "TEST_DATABASE_URL", "REQUIRE_DOCKER", "DEV_CONTAINER", "BUILD_TAGS", mark}, name):
+		case slices.Contains([]string{"ENV", "WATCH_RELOAD", "DATABASE_URL", "STATE_DIRECTORY", "XDG_STATE_HOME", "TEMPLATES_DIR", "PLUGINS_DIR", "NOTIFY_SOCKET", "TEST_DATABASE_URL", "REQUIRE_DOCKER", "DEV_CONTAINER", "BUILD_TAGS", mark}, name):
 		default:
 			env = append(env, v)
 		}

@@ -49,6 +49,7 @@ func settings(database storetest.Database) []string {
 	return []string{
 		"DATABASE_URL=" + database.URL, "STATE_DIRECTORY=" + database.Dir, "WATCH_RELOAD=1",
 		"LISTEN_ADDR=127.0.0.1:0", "TEMPLATES_DIR=" + filepath.Join("..", "..", "templates"),
+		"PLUGINS_DIR=" + filepath.Join("..", "..", "plugins"),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
 	"workspace-server/internal/migrate"
+	"workspace-server/internal/plugins"
 	"workspace-server/internal/server"
 	"workspace-server/internal/store"
 	"workspace-server/internal/sweep"
@@ -57,6 +58,10 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	if err := dir.Check(); err != nil {
 		log.Warn("there are no templates", "error", err)
 	}
+	extras := plugins.New(cfg.PluginsDir)
+	if err := extras.Check(); err != nil {
+		log.Warn("there are no plugins", "error", err)
+	}
 	db, err := openDatabase(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -88,23 +93,25 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	wg.Go(func() { old.Run(polling) })
 
 	srv := server.New(api.New(api.Deps{
-		Workspaces: workspaces,
-		Events:     workspaces,
-		Feed:       events,
-		Templates:  dir,
-		Agents:     workspaces,
-		Messages:   a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),
-		Tokens:     workspaces,
-		Secrets:    secrets,
-		Files:      files.New(cfg.StateDirectory),
-		Database:   db,
-		Log:        log,
-		Build:      buildOnce(),
-		Started:    started,
-		Stopping:   streaming,
-		Retry:      retryOf(cfg),
-		Heartbeat:  heartbeat,
-		RateLimit:  cfg.RateLimit,
+		Workspaces:  workspaces,
+		Events:      workspaces,
+		Feed:        events,
+		Templates:   dir,
+		Agents:      workspaces,
+		Messages:    a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),
+		Tokens:      workspaces,
+		Secrets:     secrets,
+		Files:       files.New(cfg.StateDirectory),
+		Database:    db,
+		Log:         log,
+		Build:       buildOnce(),
+		Started:     started,
+		Stopping:    streaming,
+		Retry:       retryOf(cfg),
+		Heartbeat:   heartbeat,
+		RateLimit:   cfg.RateLimit,
+		Plugins:     extras,
+		Attachments: workspaces,
 	}), log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

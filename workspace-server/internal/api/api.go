@@ -43,18 +43,20 @@ type Instances interface {
 
 // Deps is what the API works with.
 type Deps struct {
-	Workspaces workspace.Store
-	Events     workspace.EventLog
-	Feed       *feed.Feed
-	Templates  Templates
-	Tokens     token.Store
-	Secrets    Secrets
-	Instances  Instances // nil: this server runs no workspaces
-	Files      Files
-	Agents     workspace.Registry
-	Messages   Messages
-	Database   Database
-	Log        *slog.Logger
+	Workspaces  workspace.Store
+	Events      workspace.EventLog
+	Feed        *feed.Feed
+	Templates   Templates
+	Tokens      token.Store
+	Secrets     Secrets
+	Instances   Instances // nil: this server runs no workspaces
+	Files       Files
+	Agents      workspace.Registry
+	Messages    Messages
+	Database    Database
+	Log         *slog.Logger
+	Plugins     Plugins
+	Attachments workspace.Plugins
 
 	Build   func() string // the running program's identity
 	Started time.Time
@@ -122,6 +124,10 @@ func (a *api) routes() []route {
 		{"GET /v1/workspaces/{id}/files/{path...}", own, a.getFile},
 		{"PUT /v1/workspaces/{id}/files/{path...}", admin, a.putFile},
 		{"DELETE /v1/workspaces/{id}/files/{path...}", admin, a.deleteFile},
+		{"GET /v1/plugins", admin, a.listPlugins},
+		{"GET /v1/workspaces/{id}/plugins", admin, a.listAttached},
+		{"PUT /v1/workspaces/{id}/plugins/{name}", admin, a.attachPlugin},
+		{"DELETE /v1/workspaces/{id}/plugins/{name}", admin, a.detachPlugin},
 		{"POST /v1/tokens", admin, a.createToken},
 		{"GET /v1/tokens", admin, a.listTokens},
 		{"DELETE /v1/tokens/{id}", admin, a.revokeToken},

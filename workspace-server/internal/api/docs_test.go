@@ -11,6 +11,7 @@ import (
 
 	"workspace-server/internal/files"
 	"workspace-server/internal/openapi"
+	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
@@ -118,6 +119,8 @@ func TestDocumentSchemas(t *testing.T) {
 		"Problem":        problem{},
 		"File":           files.File{},
 		"FileList":       files.Listing{},
+		"Plugin":         plugins.Plugin{},
+		"Attachment":     attached{},
 	} {
 		fields := map[string]bool{} // and whether it is always there
 		addFields(fields, reflect.TypeOf(value))

@@ -19,6 +19,7 @@ import (
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
 	"workspace-server/internal/leak"
+	"workspace-server/internal/plugins"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/templates"
@@ -58,6 +59,7 @@ type testAPI struct {
 	files     files.Dir
 	templates string
 	logs      *printed
+	plugins   string
 	log       *logBuffer
 	secret    token.Secret // an administrator's
 	stop      func()       // ends streams and long polls
@@ -65,7 +67,7 @@ type testAPI struct {
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
-	a := &testAPI{t: t, db: db, templates: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logBuffer{}}
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)
@@ -82,23 +84,25 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	wg.Go(func() { db.Listen(polling, log, events.Hint) })
 
 	srv := httptest.NewServer(New(Deps{
-		Workspaces: a.store,
-		Events:     a.store,
-		Feed:       events,
-		Templates:  templates.New(a.templates),
-		Tokens:     a.store,
-		Secrets:    a.vault,
-		Instances:  a.logs,
-		Files:      a.files,
-		Agents:     a.store,
-		Messages:   a2a.New(a2a.Options{Stopping: stopping}),
-		Database:   db,
-		Log:        log,
-		Build:      func() string { return "test" },
-		Started:    time.Unix(1_700_000_000, 0),
-		Stopping:   stopping,
-		Retry:      20 * time.Millisecond,
-		Heartbeat:  heartbeat,
+		Workspaces:  a.store,
+		Events:      a.store,
+		Feed:        events,
+		Templates:   templates.New(a.templates),
+		Tokens:      a.store,
+		Secrets:     a.vault,
+		Instances:   a.logs,
+		Files:       a.files,
+		Agents:      a.store,
+		Messages:    a2a.New(a2a.Options{Stopping: stopping}),
+		Database:    db,
+		Log:         log,
+		Build:       func() string { return "test" },
+		Started:     time.Unix(1_700_000_000, 0),
+		Stopping:    stopping,
+		Retry:       20 * time.Millisecond,
+		Heartbeat:   heartbeat,
+		Plugins:     plugins.New(a.plugins),
+		Attachments: a.store,
 	}))
 	a.url, a.client = srv.URL, srv.Client()
 	a.secret = a.token(token.Spec{Role: token.Admin})

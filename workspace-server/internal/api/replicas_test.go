@@ -35,6 +35,13 @@ func TestReplicas(t *testing.T) {
 		for i := range clients {
 			streams = append(streams, servers[i%2].stream("/v1/events?after=0"))
 		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		context.AfterFunc(ctx, func() {
+			for _, s := range streams {
+				_ = s.resp.Body.Close()
+			}
+		})
 		stop := func() {}
 		if database.URL != "" {
 			stop = endListeners(t, database.URL)
@@ -45,9 +52,16 @@ func TestReplicas(t *testing.T) {
 				w := servers[i%2].create(fmt.Sprint("writer ", i))
 				for n := range perWriter - 1 {
 					name := fmt.Sprint(n)
-					if _, err := servers[i%2].store.Update(t.Context(), w.ID, workspace.Patch{Name: &name}, nil); err != nil {
-						t.Errorf("Update() = %v", err)
-						return
+					for {
+						_, err := servers[i%2].store.Update(t.Context(), w.ID, workspace.Patch{Name: &name}, nil)
+						if err == nil {
+							break
+						}
+						if workspace.KindOf(err) != workspace.Unavailable { // a busy database may be
+							t.Errorf("Update() = %v", err)
+							cancel()
+							return
+						}
 					}
 				}
 			})

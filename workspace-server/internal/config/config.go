@@ -35,6 +35,7 @@ type Config struct {
 	DatabaseURL    string // empty: SQLite in StateDirectory
 	StateDirectory string
 	TemplatesDir   string
+	PluginsDir     string
 	WatchReload    bool
 	Env            string
 	LogLevel       slog.Level
@@ -73,11 +74,15 @@ func Vars() []Var {
 		},
 		{
 			"STATE_DIRECTORY", "$XDG_STATE_HOME/workspace-server, else ~/.local/state/workspace-server", "absolute path",
-			"Where the administrator's token and the SQLite database live. Made, with mode 0700, when it does not exist.",
+			"Where the administrator's token, the workspaces' files and the SQLite database live. Made, with mode 0700, when it does not exist.",
 		},
 		{
 			"TEMPLATES_DIR", "templates", "path",
 			"The directory with one directory for each template. Read at each request.",
+		},
+		{
+			"PLUGINS_DIR", "plugins", "path",
+			"The directory with one directory for each plugin. Read at each request.",
 		},
 		{
 			"WATCH_RELOAD", "0", "0 or 1",
@@ -143,6 +148,7 @@ func Load(getenv func(string) string) (Config, error) {
 		ListenAddr:   r.listenAddr(),
 		DatabaseURL:  r.databaseURL(),
 		TemplatesDir: r.text("TEMPLATES_DIR", "templates"),
+		PluginsDir:   r.text("PLUGINS_DIR", "plugins"),
 		WatchReload:  r.watchReload(),
 		LogLevel:     r.logLevel(),
 		DrainTimeout: r.drainTimeout(),
@@ -173,6 +179,7 @@ func (c Config) LogValue() slog.Value {
 		slog.String("DATABASE_URL", redact(c.DatabaseURL)),
 		slog.String("STATE_DIRECTORY", c.StateDirectory),
 		slog.String("TEMPLATES_DIR", c.TemplatesDir),
+		slog.String("PLUGINS_DIR", c.PluginsDir),
 		slog.Bool("WATCH_RELOAD", c.WatchReload),
 		slog.String("ENV", c.Env),
 		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),

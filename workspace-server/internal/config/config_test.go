@@ -56,6 +56,8 @@ func TestLoad(t *testing.T) {
 		{[]string{"WATCH_RELOAD=1", "PROVISIONER=none"}, "PROVISIONER=none"},
 		{[]string{"PROVISIONER=docker", "WORKSPACE_IMAGE=a", "PLATFORM_URL=http://b:1/"}, "PLATFORM_URL=http://b:1"},
 		{nil, "DOCKER_HOST=unix:///var/run/docker.sock"},
+		{nil, "PLUGINS_DIR=plugins"},
+		{[]string{"PLUGINS_DIR=/srv/p"}, "PLUGINS_DIR=/srv/p"},
 		{
 			[]string{"DATABASE_URL=postgres://u:hunter2@db:5432/app?sslmode=disable&password=hunter2"},
 			"DATABASE_URL=postgres://u@db:5432/app?sslmode=disable",

@@ -100,6 +100,9 @@ func TestImportDirections(t *testing.T) {
 		"internal/vault": {
 			[]string{"internal/private", "internal/secret", "internal/workspace"}, "it keeps keys in a file, and sees storage by an interface",
 		},
+		"internal/plugins": {
+			[]string{"internal/catalog", "internal/tree", "internal/workspace"}, "it reads files, and knows no database and no HTTP",
+		},
 		"internal/tree": {[]string{"internal/workspace"}, "what files there may be is the same wherever they are kept"},
 		"internal/files": {
 			[]string{"internal/private", "internal/tree", "internal/workspace"}, "it keeps files, and knows no database, no HTTP and no template",
@@ -113,18 +116,18 @@ func TestImportDirections(t *testing.T) {
 		},
 		"internal/api": {
 			[]string{
-				"internal/workspace", "internal/feed", "internal/openapi", "internal/ratelimit", "internal/secret", "internal/templates",
-				"internal/token", "internal/trace", "internal/a2a",
-				"internal/workspace", "internal/feed", "internal/files", "internal/openapi", "internal/secret", "internal/templates", "internal/token",
-				"internal/tree",
+				"internal/a2a", "internal/feed", "internal/files", "internal/openapi", "internal/plugins", "internal/ratelimit",
+				"internal/secret", "internal/templates", "internal/token", "internal/trace", "internal/tree",
+				"internal/workspace",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},
 		"cmd/workspace-server": {
 			[]string{
-				"internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config", "internal/feed",
-				"internal/files", "internal/migrate", "internal/provision/process", "internal/server", "internal/store",
-				"internal/sweep", "internal/systemd", "internal/templates", "internal/token", "internal/vault", "migrations", "internal/a2a",
+				"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
+				"internal/feed", "internal/files", "internal/migrate", "internal/plugins", "internal/provision/process",
+				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/templates",
+				"internal/token", "internal/vault", "migrations",
 			}, "it wires everything together",
 		},
 	}

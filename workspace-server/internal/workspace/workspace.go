@@ -123,14 +123,18 @@ func checkText(what, text string, longest int) error {
 
 // CheckTemplateName refuses every name that could mean something else than one
 // directory below the templates'. It fails with Invalid.
-func CheckTemplateName(name string) error {
+func CheckTemplateName(name string) error { return checkDirectory("template", name) }
+
+// checkDirectory refuses every name of a thing that could mean something else
+// than one directory below a certain one.
+func checkDirectory(what, name string) error {
 	const max = 63
 	valid := name != "" && len(name) <= max && name[0] != '-' && name[len(name)-1] != '-'
 	for _, c := range []byte(name) {
 		valid = valid && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
 	}
 	if !valid {
-		return Errorf(Invalid, "template %s is not a template's name: use a-z, 0-9 and -, at most %d characters", quote(name), max)
+		return Errorf(Invalid, "%s %s is not a %s's name: use a-z, 0-9 and -, at most %d characters", what, quote(name), what, max)
 	}
 	return nil
 }
