@@ -118,6 +118,7 @@ func TestDocument(t *testing.T) {
 		{"GET /readyz", "", "", 200},
 		{"GET /openapi.json", "", "", 200},
 		{"GET /docs", "", "", 200},
+		{"GET /metrics", "", "", 200},
 		{"POST /v1/workspaces", `{"name":"root","template":"triage","labels":{"team":"blue"}}`, "Idempotency-Key: one", 201},
 		{"POST /v1/workspaces", `{"name":"child","parent":"ROOT"}`, "", 201},
 		{"GET /v1/workspaces?limit=1&state=stopped&parent=none&template=triage&q=ROO&label=team=blue", "", "", 200},

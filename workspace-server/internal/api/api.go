@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"workspace-server/internal/feed"
+	"workspace-server/internal/metrics"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -77,7 +79,9 @@ type Deps struct {
 
 type api struct {
 	Deps
-	limits limits
+	limits   limits
+	requests *metrics.Requests // the edge's
+	streams  atomic.Int64      // of events, that are open
 }
 
 // A route is one thing that can be asked for, and who may.
@@ -93,6 +97,7 @@ func (a *api) routes() []route {
 		{"GET /readyz", public, a.getReady},
 		{"GET /openapi.json", public, a.getDocument},
 		{"GET /docs", public, a.getPage},
+		{"GET /metrics", admin, a.getMetrics},
 		{"POST /v1/workspaces", admin, a.createWorkspace},
 		{"GET /v1/workspaces", admin, a.listWorkspaces},
 		{"GET /v1/workspaces/{id}", own, a.getWorkspace},
@@ -139,8 +144,10 @@ func (a *api) routes() []route {
 func New(deps Deps) http.Handler {
 	a := &api{Deps: deps, limits: newLimits(deps.RateLimit, time.Now)}
 	mux := http.NewServeMux()
+	e := &edge{mux: mux, log: deps.Log}
+	a.requests = &e.requests
 	for _, r := range a.routes() {
 		mux.Handle(r.pattern, a.guard(r.access, r.handle))
 	}
-	return &edge{mux: mux, log: deps.Log}
+	return e
 }

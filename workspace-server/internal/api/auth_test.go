@@ -68,6 +68,7 @@ func matrix() map[string]callers {
 		"GET /v1/workspaces/{id}/agent":                   itself,
 		"GET /v1/workspaces/{id}/agent-card":              itself,
 		"POST /v1/workspaces/{id}/a2a":                    withToken, // of a peer, which the other is here
+		"GET /metrics":                                    admins,
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"workspace-server/internal/metrics"
 	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
@@ -29,10 +31,11 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // edge is what a request passes first and an answer last: it gives the request
 // an id and a trace, turns errors and panics into problem documents, and logs
-// once.
+// and counts once.
 type edge struct {
-	mux *http.ServeMux
-	log *slog.Logger
+	mux      *http.ServeMux
+	log      *slog.Logger
+	requests metrics.Requests
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -40,6 +43,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)
 	rec := &recorder{ResponseWriter: w}
+	e.requests.Begin()
 	limitBody(rec, r)
 	// What the handler asks of others belongs to the trace too.
 	part, ok := trace.Parse(r.Header)
@@ -51,7 +55,9 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rec.err != nil && !rec.aborted {
 		e.fail(rec, r, id)
 	}
-	e.logRequest(r, rec, id, time.Since(start))
+	took := time.Since(start)
+	e.requests.Done(r.Method, rec.pattern, rec.ended(), took)
+	e.logRequest(r, rec, id, took)
 	if rec.aborted {
 		// The client must not take what it got for the whole answer.
 		panic(http.ErrAbortHandler)
@@ -80,6 +86,7 @@ func (e *edge) serve(rec *recorder, r *http.Request) {
 		rec.err = noRoute(handle, r)
 		return
 	}
+	rec.pattern = pattern
 	// Handler has not set the path's values; serving does.
 	e.mux.ServeHTTP(rec, r)
 }
@@ -190,6 +197,15 @@ type recorder struct {
 	err     error
 	aborted bool   // the answer is incomplete
 	caller  string // the id of the token that came with the request
+	pattern string // which the request fits
+}
+
+// ended returns the status that a request ended with, 0 if it was cut short.
+func (r *recorder) ended() int {
+	if r.aborted {
+		return 0
+	}
+	return cmp.Or(r.status, http.StatusOK) // as net/http answers if nothing was written
 }
 
 // WriteHeader implements http.ResponseWriter.

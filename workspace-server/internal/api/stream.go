@@ -25,6 +25,8 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	c, of := callerOf(r), visible(r)
 	sub := a.Feed.Subscribe()
 	defer sub.Close()
+	a.streams.Add(1)
+	defer a.streams.Add(-1)
 
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

@@ -56,6 +56,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/config":    {nil, "settings are known before anything else is"},
 		"internal/feed":      {nil, "who waits need not know for what"},
 		"internal/leak":      {nil, "every package's tests may use it"},
+		"internal/metrics":   {nil, "it counts and writes, whatever is counted"},
 		"internal/migrate":   {nil, "a schema is older than what is stored by it"},
 		"internal/provision": {nil, "a driver can be written, and tested, without the rest of the server"},
 		"internal/reconcile": {
@@ -116,9 +117,9 @@ func TestImportDirections(t *testing.T) {
 		},
 		"internal/api": {
 			[]string{
-				"internal/a2a", "internal/feed", "internal/files", "internal/openapi", "internal/plugins", "internal/ratelimit",
-				"internal/secret", "internal/templates", "internal/token", "internal/trace", "internal/tree",
-				"internal/workspace",
+				"internal/a2a", "internal/feed", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
+				"internal/ratelimit", "internal/secret", "internal/templates", "internal/token", "internal/trace",
+				"internal/tree", "internal/workspace",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
 		},

@@ -84,3 +84,27 @@ func peers(of workspace.Line, p *params) string {
 	}
 	return condition + " OR parent = " + p.add(of.Parent()) + ")"
 }
+
+// CountStates implements workspace.Store.
+func (s *Store) CountStates(ctx context.Context) (map[workspace.State]int64, error) {
+	counts, err := s.countStates(ctx)
+	return counts, s.db.fail("count workspaces", err)
+}
+
+func (s *Store) countStates(ctx context.Context) (map[workspace.State]int64, error) {
+	rows, err := s.db.read.QueryContext(ctx, `SELECT state, COUNT(*) FROM workspaces GROUP BY state`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[workspace.State]int64{}
+	for rows.Next() {
+		var state workspace.State
+		var n int64
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, err
+		}
+		counts[state] = n
+	}
+	return counts, rows.Err()
+}

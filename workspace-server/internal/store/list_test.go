@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -264,6 +265,21 @@ func TestPeersFollowTheRule(t *testing.T) {
 		}
 		if _, err := s.Line(ctx, "ws_missing"); workspace.KindOf(err) != workspace.NotFound {
 			t.Errorf("Line of nothing = %v, want NotFound", err)
+		}
+	})
+}
+
+func TestCountStates(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		s := newStore(t, database.Migrated(t))
+		for _, want := range []map[workspace.State]int64{{}, {workspace.StateStopped: 1}, {workspace.StateStopped: 2}} {
+			got, err := s.CountStates(t.Context())
+			if err != nil || !maps.Equal(got, want) {
+				t.Errorf("CountStates() = %v, %v, want %v", got, err, want)
+			}
+			if _, err := s.Create(t.Context(), newWorkspace(t, "w"), workspace.Request{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

@@ -59,6 +59,10 @@ type Store interface {
 	// after the last one.
 	List(ctx context.Context, filter Filter, after Cursor, limit int) ([]Workspace, Cursor, error)
 
+	// CountStates returns how many workspaces are in each state, for those
+	// that any is in.
+	CountStates(ctx context.Context) (map[State]int64, error)
+
 	// Line fails with NotFound.
 	Line(ctx context.Context, id string) (Line, error)
 

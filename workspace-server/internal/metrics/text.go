@@ -1,0 +1,68 @@
+// Package metrics counts requests, and writes numbers as Prometheus reads them:
+// its text format, version 0.0.4.
+package metrics
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// ContentType is that of what Text makes.
+const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+// Kind is a type of metric.
+type Kind string
+
+// The kinds.
+const (
+	Counter   Kind = "counter"
+	Gauge     Kind = "gauge"
+	Histogram Kind = "histogram"
+)
+
+// Label tells the numbers of one metric apart.
+type Label struct{ Name, Value string }
+
+// Text is a page of metrics. The zero value is an empty one.
+type Text struct{ b strings.Builder }
+
+// Metric begins a metric, whose numbers follow.
+func (t *Text) Metric(name string, kind Kind, help string) {
+	t.b.WriteString("# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n")
+	t.b.WriteString("# TYPE " + name + " " + string(kind) + "\n")
+}
+
+// Number writes a number of a metric. Those of a histogram have names that
+// begin with the metric's.
+func (t *Text) Number(name string, value float64, labels ...Label) {
+	t.b.WriteString(name)
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	for i, l := range labels {
+		separator := ","
+		if i == 0 {
+			separator = "{"
+		}
+		t.b.WriteString(separator + l.Name + `="` + escape.Replace(strings.ToValidUTF8(l.Value, "\uFFFD")) + `"`)
+	}
+	if len(labels) > 0 {
+		t.b.WriteString("}")
+	}
+	t.b.WriteString(" " + number(value) + "\n")
+}
+
+// Single writes a metric of one number.
+func (t *Text) Single(name string, kind Kind, help string, value float64) {
+	t.Metric(name, kind, help)
+	t.Number(name, value)
+}
+
+// String returns the page.
+func (t *Text) String() string { return t.b.String() }
+
+func number(v float64) string {
+	if math.IsInf(v, 1) {
+		return "+Inf"
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
