@@ -247,6 +247,33 @@ func TestTokenVerb(t *testing.T) {
 	})
 }
 
+// The limit of requests reaches the API.
+func TestRateLimit(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		ln, url := listenLoopback(t)
+		p := start(t, ln, database, "RATE_LIMIT=1")
+		got := map[int]int{} // answers by their status
+		for got[http.StatusTooManyRequests] == 0 && got[http.StatusOK] < 100 {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/tokens/self", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", authorization(t, database))
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			got[resp.StatusCode]++
+		}
+		if got[http.StatusOK] < 2 || got[http.StatusTooManyRequests] != 1 || len(got) != 2 {
+			t.Errorf("with RATE_LIMIT=1 the answers are %v, want 429 after two or a few more", got)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		p.stop()
+	})
+}
+
 func TestMigrateVerb(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		for i, want := range []string{"applied a migration", "the schema is up to date"} {
