@@ -49,6 +49,8 @@ func TestMain(m *testing.M) {
 			}
 		}
 		provisiontest.Agent()
+	case "remove":
+		os.Exit(removeReadOnly(os.Args[2]))
 	case "serve":
 		os.Exit(serve(os.Args[2]))
 	}

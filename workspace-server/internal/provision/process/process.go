@@ -171,7 +171,7 @@ func (d *Driver) Remove(ctx context.Context, workspace string, keepData bool) er
 		if err := forget(place, -1); err != nil || keepData {
 			return err
 		}
-		return os.RemoveAll(place)
+		return removeAll(place)
 	}()
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -285,6 +285,22 @@ func forget(place string, except int64) error {
 		}
 	}
 	return nil
+}
+
+// removeAll removes a directory, also one in which the agent has made directories
+// that cannot be written to, as a module cache has them.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			_ = os.Chmod(path, 0o700) // before it is read
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
 }
 
 // wait asks until the answer is true.
