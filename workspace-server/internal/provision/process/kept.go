@@ -156,11 +156,10 @@ func locked(f *os.File) (bool, error) {
 
 // end ends the agent, and waits for the end.
 func (k kept) end(ctx context.Context, grace time.Duration) error {
-	keeper, err := os.FindProcess(k.Keeper)
-	if err != nil {
-		return nil // that there is none, is no error that can be told from others
+	keeper, findErr := os.FindProcess(k.Keeper)
+	if findErr == nil {
+		defer func() { _ = keeper.Release() }()
 	}
-	defer func() { _ = keeper.Release() }()
 	ended := func() (bool, error) {
 		running, err := k.alive()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -171,6 +170,9 @@ func (k kept) end(ctx context.Context, grace time.Duration) error {
 	// As the keeper still runs now, the process that was found is the keeper.
 	if ok, err := ended(); ok || err != nil {
 		return err
+	}
+	if findErr != nil {
+		return findErr
 	}
 	if grace > 0 {
 		if err := tell(keeper, signalStop); err != nil {
