@@ -1,20 +1,16 @@
 package docker
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"workspace-server/internal/provision"
-	"workspace-server/internal/provision/provisiontest"
 	"workspace-server/internal/workspace"
 )
 
@@ -47,57 +43,6 @@ func TestOnAnEngine(t *testing.T) {
 		}
 	})
 	t.Run("as every driver", func(t *testing.T) { asEveryDriver(t, h) })
-}
-
-func asEveryDriver(t *testing.T, h *host) {
-	// partly does what the beginning of a Start does.
-	partly := func(do func(t *testing.T, p *Provisioner, plan plan)) func(*testing.T, provision.Provisioner, provision.Spec) {
-		return func(t *testing.T, p provision.Provisioner, spec provision.Spec) {
-			driver := p.(*Provisioner)
-			plan, err := makePlan(driver.settings, spec, time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if found, err := driver.find(t.Context(), spec.Workspace); err == nil {
-				err = driver.removeContainer(t.Context(), found.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-			} else if !provision.IsAbsent(err) {
-				t.Fatal(err)
-			}
-			do(t, driver, plan)
-		}
-	}
-	provisiontest.Run(t, provisiontest.Harness{
-		Install: func(t *testing.T) func() provision.Provisioner {
-			first := h.installation(t)
-			return func() provision.Provisioner {
-				p, err := New(first.settings)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(p.Close)
-				return p
-			}
-		},
-		ReadOnlyPlugins: true,
-		Partial: map[string]func(*testing.T, provision.Provisioner, provision.Spec){
-			"network made": partly(func(t *testing.T, p *Provisioner, _ plan) {
-				if err := p.needNetwork(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}),
-			"container made": partly(func(t *testing.T, p *Provisioner, plan plan) {
-				if err := p.needNetwork(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := p.create(t.Context(), plan); err != nil {
-					t.Fatal(err)
-				}
-			}),
-		},
-	})
 }
 
 func inside(t *testing.T, h *host) {
@@ -365,173 +310,6 @@ func ends(t *testing.T, h *host) {
 	}
 }
 
-func twoInstallations(t *testing.T, h *host) {
-	ours, theirs := h.installation(t), h.installation(t)
-	s := spec(t, "w")
-	here, there := start(t, ours, s), start(t, theirs, s)
-	if code, text := ask(t, here, http.MethodPut, "/file?path=/workspace/kept", "kept"); code != http.StatusOK {
-		t.Errorf("write inside: %d %s", code, text)
-	}
-	if all, err := theirs.List(t.Context()); err != nil || !slices.Equal(all, []provision.Instance{there}) {
-		t.Errorf("List = %+v, %v, want only %+v", all, err, there)
-	}
-	if err := theirs.Stop(t.Context(), "w", 0); err != nil {
-		t.Errorf("Stop = %v", err)
-	}
-	if err := theirs.Remove(t.Context(), "w", false); err != nil {
-		t.Errorf("Remove = %v", err)
-	}
-	if i, err := ours.Inspect(t.Context(), "w"); err != nil || i != here {
-		t.Errorf("then the other's is %+v, %v, want %+v", i, err, here)
-	}
-	if got := read(t, here, "/workspace/kept"); got != "kept" {
-		t.Errorf("then the other's data is %q, want \"kept\"", got)
-	}
-}
-
-// Somebody else's container, volume or labels in our place are left alone.
-func namesAreTaken(t *testing.T, h *host) {
-	p := h.installation(t)
-	name := nameOf(p.settings.Installation, "w")
-	labels := map[string]string{labelInstallation: "another", labelWorkspace: "w", labelGeneration: "1"}
-
-	wantConflict := func(what string) {
-		t.Helper()
-		_, err := p.Start(t.Context(), spec(t, "w"))
-		if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), name) {
-			t.Errorf("%s: Start = %v, want a conflict about %s", what, err, name)
-		}
-		if _, err := p.Inspect(t.Context(), "w"); !provision.IsAbsent(err) {
-			t.Errorf("%s: Inspect = %v, want that it is absent", what, err)
-		}
-		if all, err := p.List(t.Context()); err != nil || len(all) != 0 {
-			t.Errorf("%s: List = %v, %v, want none", what, all, err)
-		}
-		if _, err := p.Logs(t.Context(), "w", -1, false); !provision.IsAbsent(err) {
-			t.Errorf("%s: Logs = %v, want that it is absent", what, err)
-		}
-		if err := p.Stop(t.Context(), "w", 0); err != nil {
-			t.Errorf("%s: Stop = %v", what, err)
-		}
-		if err := p.Remove(t.Context(), "w", false); err != nil {
-			t.Errorf("%s: Remove = %v", what, err)
-		}
-	}
-	for what, labels := range map[string]map[string]string{"no labels": {}, "another's labels": labels} {
-		id := h.post(t, "/containers/create", url.Values{"name": {name}}, map[string]any{"Image": h.image, "Labels": labels})
-		h.post(t, "/containers/"+id+"/start", nil, nil)
-		wantConflict("a container with " + what)
-		if text := h.do(t, http.MethodGet, "/containers/"+id+"/json", nil, nil); !strings.Contains(string(text), `"Running":true`) {
-			t.Errorf("a container with %s does not run any more: %s", what, text)
-		}
-		h.do(t, http.MethodDelete, "/containers/"+id, url.Values{"force": {"1"}}, nil)
-
-		h.post(t, "/volumes/create", nil, map[string]any{"Name": name, "Labels": labels})
-		wantConflict("a volume with " + what)
-		h.do(t, http.MethodDelete, "/volumes/"+name, nil, nil)
-	}
-
-	// Our labels, which an image can have from one of our containers.
-	labels[labelInstallation] = p.settings.Installation
-	id := h.post(t, "/containers/create", url.Values{"name": {"other-" + name}}, map[string]any{"Image": h.image, "Labels": labels})
-	if all, err := p.List(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("our labels under another name: List = %v, %v, want none", all, err)
-	}
-	if err := p.Remove(t.Context(), "w", false); err != nil {
-		t.Errorf("our labels under another name: Remove = %v", err)
-	}
-	h.do(t, http.MethodDelete, "/containers/"+id, nil, nil)
-}
-
-func twoServers(t *testing.T, h *host) {
-	one := h.installation(t)
-	other := h.installation(t, func(s *Settings) { *s = one.settings })
-	servers := []*Provisioner{one, other}
-
-	// The same generation is made once.
-	s := spec(t, "same")
-	found := make([]provision.Instance, 4)
-	var wg sync.WaitGroup
-	for n := range found {
-		wg.Go(func() {
-			var err error
-			if found[n], err = servers[n%2].Start(t.Context(), s); err != nil {
-				t.Errorf("Start = %v", err)
-			}
-		})
-	}
-	wg.Wait()
-	for _, i := range found {
-		if i != found[0] || i.State != provision.Running {
-			t.Errorf("the same start gave %+v and %+v", found[0], i)
-		}
-	}
-
-	// Whatever the order, the latest generation stays.
-	s = spec(t, "later")
-	for n := range 4 {
-		s := s
-		s.Generation = int64(n + 1)
-		wg.Go(func() {
-			if i, err := servers[n%2].Start(t.Context(), s); err != nil && workspace.KindOf(err) != workspace.Conflict {
-				t.Errorf("Start(%d) = %v", s.Generation, err)
-			} else if err == nil && i.Generation != s.Generation {
-				t.Errorf("Start(%d) = %+v", s.Generation, i)
-			}
-		})
-	}
-	wg.Wait()
-	if i, err := one.Inspect(t.Context(), "later"); err != nil || i.Generation != 4 || i.State != provision.Running {
-		t.Errorf("Inspect = %+v, %v, want generation 4", i, err)
-	}
-
-	// Stopping and removing twice at once does no harm either.
-	for _, server := range servers {
-		wg.Go(func() {
-			if err := server.Stop(t.Context(), "same", time.Second); err != nil {
-				t.Errorf("Stop = %v", err)
-			}
-			for _, name := range []string{"same", "later"} {
-				if err := server.Remove(t.Context(), name, false); err != nil {
-					t.Errorf("Remove = %v", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if all, err := one.List(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("List = %v, %v, want none", all, err)
-	}
-}
-
-func networks(t *testing.T, h *host) {
-	p := h.installation(t)
-	a, b := start(t, p, spec(t, "a")), start(t, p, spec(t, "b"))
-	if code, text := ask(t, a, http.MethodGet, "/dial?address="+a.Address, ""); code != http.StatusOK {
-		t.Errorf("an agent cannot reach itself: %d %s", code, text)
-	}
-	ask(t, b, http.MethodGet, "/env", "") // it listens
-	if code, _ := ask(t, a, http.MethodGet, "/dial?address="+b.Address, ""); code == http.StatusOK {
-		t.Error("an agent reaches another one past the server")
-	}
-
-	// A network that was made for it is used as it is.
-	name := "network-of-" + p.settings.Installation
-	id := h.post(t, "/networks/create", nil, map[string]any{"Name": name})
-	given := h.installation(t, func(s *Settings) { s.Network = name })
-	i := start(t, given, spec(t, "w"))
-	ask(t, i, http.MethodGet, "/env", "")
-	h.clean(t, given.settings.Installation)
-	h.do(t, http.MethodDelete, "/networks/"+id, nil, nil)
-
-	// One of another installation is not.
-	other := h.installation(t, func(s *Settings) { s.Network = p.settings.Network })
-	_, err := other.Start(t.Context(), spec(t, "w"))
-	if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), p.settings.Installation) {
-		t.Errorf("on another's network, Start = %v, want a conflict", err)
-	}
-}
-
 // A server in a container has its state in a volume.
 func stateInAVolume(t *testing.T, h *host) {
 	owner := h.installation(t)
@@ -601,94 +379,4 @@ func missingDirectory(t *testing.T, h *host) {
 	if i := start(t, p, s); i.State != provision.Running {
 		t.Errorf("Start = %+v, want that it runs", i)
 	}
-}
-
-func logs(t *testing.T, h *host) {
-	p := h.installation(t)
-	i := start(t, p, spec(t, "w"))
-	say := func(out, err string) {
-		ask(t, i, http.MethodPost, "/log?"+url.Values{"out": {out}, "err": {err}}.Encode(), "")
-	}
-	say("one", "two")
-	long := strings.Repeat("0123456789", 10_000)
-	say(long, "")
-	say("four", "")
-	followed, err := p.Logs(t.Context(), "w", 1, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := "started with agent\none\ntwo\n" + long + "\nfour\n"
-	// Two outputs come by two ways, so lines of one and of the other may change places.
-	tests := []struct {
-		tail int
-		want string
-	}{{-1, all}, {100, all}, {0, ""}}
-	for _, tt := range tests {
-		if got := logsOf(t, p, "w", tt.tail); !slices.Equal(sorted(got), sorted(tt.want)) {
-			t.Errorf("Logs(tail %d) = %.100q... of %d bytes, want %.100q... of %d", tt.tail, got, len(got), tt.want, len(tt.want))
-		}
-	}
-	if got := logsOf(t, p, "w", 1); got != "four\n" {
-		t.Errorf("Logs(tail 1) = %.100q... of %d bytes, want the last line", got, len(got))
-	}
-
-	// Following goes on to the end of the process.
-	read := make(chan string)
-	go func() {
-		text, err := io.ReadAll(followed)
-		if err != nil {
-			t.Errorf("follow: %v", err)
-		}
-		read <- string(text)
-	}()
-	say("five", "six")
-	if err := p.Stop(t.Context(), "w", time.Minute); err != nil {
-		t.Errorf("Stop = %v", err)
-	}
-	got := <-read
-	if !strings.HasSuffix(got, "terminated\n") || !strings.Contains(got, "five\n") || !strings.Contains(got, "six\n") || strings.Contains(got, "started") {
-		t.Errorf("followed %.100q, want the last line from then on, and the rest", got)
-	}
-	if err := followed.Close(); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-
-	// What has ended is not waited for.
-	ended, err := p.Logs(t.Context(), "w", 1, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ended.Close()
-	if text, err := io.ReadAll(ended); err != nil || string(text) != "terminated\n" {
-		t.Errorf("followed %q, %v after the end", text, err)
-	}
-
-	// A reader, or its context, can end before the process does.
-	i = start(t, p, spec(t, "v"))
-	for _, how := range []string{"context", "close"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		logs, err := p.Logs(ctx, "v", -1, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stopped := context.AfterFunc(ctx, func() { logs.Close() })
-		if how == "context" {
-			stopped()
-		}
-		go func() {
-			ask(t, i, http.MethodGet, "/env", "")
-			cancel()
-		}()
-		if text, err := io.ReadAll(logs); err == nil {
-			t.Errorf("%s: followed %q to the end of a process that runs", how, text)
-		}
-		cancel()
-		logs.Close()
-	}
-}
-
-func sorted(text string) []string {
-	lines := strings.Split(text, "\n")
-	slices.Sort(lines)
-	return lines
 }
