@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 					RequireUniqueNames:  true,
 					Deadline:            time.Now().Add(scriptTimeout),
 					Cmds: map[string]func(*testscript.TestScript, bool, []string){
-						"serve": serveScript, "stop": stopScript, "crash": crashScript,
+						"serve": serveScript, "shutdown": stopScript, "crash": crashScript,
 						"exits": exits, "keep": keep, "eventually": eventually,
 					},
 				})
@@ -95,7 +95,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 // stopScript stops the server as a service manager does.
 func stopScript(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(scriptedKey{}).(*scripted)
-	usage(ts, "stop, after serve", neg || len(args) > 0 || s.now == nil)
+	usage(ts, "shutdown, after serve", neg || len(args) > 0 || s.now == nil)
 	s.now.stop()
 	s.now = nil
 }

@@ -89,6 +89,19 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	defer stopPolling()
 	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
 	wg.Go(func() { db.Listen(polling, log, events.Hint) })
+	runs, err := provisioner(ctx, cfg, workspaces)
+	if err != nil {
+		return err
+	}
+	var running api.Instances // nil unless something runs workspaces
+	if runs != nil {
+		running = instances{runs}
+		sub := events.Subscribe()
+		defer sub.Close()
+		r := reconciler(cfg, ln, runs, workspaces, secrets, sub, log)
+		// It ends with ctx, so that another server goes on while this one drains.
+		wg.Go(func() { r.Run(ctx) })
+	}
 	old := sweep.Sweeper{What: "events", Keep: cfg.EventRetention, Remove: workspaces.RemoveEvents, Log: log}
 	wg.Go(func() { old.Run(polling) })
 
@@ -101,6 +114,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Messages:    a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),
 		Tokens:      workspaces,
 		Secrets:     secrets,
+		Instances:   running,
 		Files:       files.New(cfg.StateDirectory),
 		Database:    db,
 		Log:         log,

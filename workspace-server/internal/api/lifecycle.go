@@ -76,12 +76,12 @@ func (a *api) listTransitions(w http.ResponseWriter, r *http.Request) error {
 }
 
 const (
-	defaultTail = 100
-	maxTail     = 100_000
+	wholeLog = -1
+	maxTail  = 100_000
 )
 
-// getLogs answers with the last lines that a workspace's instance wrote, as
-// text. With "follow=1" it goes on until the instance or the server ends.
+// getLogs answers with what a workspace's instance wrote, as text, or with the
+// last lines of it. With "follow=1" it goes on until the instance or the server ends.
 func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -91,7 +91,7 @@ func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tail, err := number(values, "tail", defaultTail, 0, maxTail)
+	tail, err := number(values, "tail", wholeLog, 0, maxTail)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func TestLogs(t *testing.T) {
 			fmt.Fprintf(&text, "line %d\n", i)
 		}
 		a.logs.text = text.String()
-		for query, want := range map[string]int{"": 100, "?tail=3": 3, "?tail=0": 0, "?tail=1000&follow=0": 150} {
+		for query, want := range map[string]int{"": 150, "?tail=3": 3, "?tail=0": 0, "?tail=1000&follow=0": 150} {
 			got := a.do(http.MethodGet, path+query, "")
 			if n := strings.Count(got.body, "\n"); got.status != 200 || n != want || !strings.HasSuffix("x\n"+text.String(), got.body) ||
 				got.header.Get("Content-Type") != "text/plain; charset=utf-8" {

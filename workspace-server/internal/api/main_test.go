@@ -127,7 +127,10 @@ func (p *printed) Logs(ctx context.Context, id string, tail int, follow bool) (i
 		return nil, workspace.Errorf(workspace.NotFound, "Workspace %q has printed nothing yet.", id)
 	}
 	lines := strings.SplitAfter(p.text, "\n")
-	text := strings.NewReader(strings.Join(lines[max(0, len(lines)-1-tail):], ""))
+	if tail >= 0 {
+		lines = lines[max(0, len(lines)-1-tail):]
+	}
+	text := strings.NewReader(strings.Join(lines, ""))
 	if !follow {
 		return io.NopCloser(text), nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,15 +17,17 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// TestReplicas has clients of two servers follow 10,000 events (1,000 on SQLite),
-// which both write, while the connections that the servers listen on are ended again and
+var replicaEvents = flag.Int("replica-events", 2000, "how many events TestReplicas writes on Postgres")
+
+// TestReplicas has clients of two servers follow many events, which both write,
+// while the connections that the servers listen on are ended again and
 // again: each client sees each event once, in order.
 func TestReplicas(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		const writers, clients = 4, 4
-		perWriter := 2500
+		perWriter := *replicaEvents / writers
 		if database.URL == "" {
-			perWriter = 250 // each is written to the disk, by one process after the other
+			perWriter /= 4 // each is written to the disk, by one process after the other
 		}
 		if database.URL != "" {
 			// Their connections are told by it from those of other tests.

@@ -126,9 +126,10 @@ func TestImportDirections(t *testing.T) {
 		"cmd/workspace-server": {
 			[]string{
 				"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
-				"internal/feed", "internal/files", "internal/migrate", "internal/plugins", "internal/provision/process",
+				"internal/feed", "internal/files", "internal/launch", "internal/migrate", "internal/plugins",
+				"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
 				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/templates",
-				"internal/token", "internal/vault", "migrations",
+				"internal/token", "internal/vault", "internal/workspace", "migrations",
 			}, "it wires everything together",
 		},
 	}
