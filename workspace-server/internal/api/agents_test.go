@@ -1,8 +1,11 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,8 +13,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"workspace-server/internal/feed"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -108,22 +113,27 @@ func TestAgents(t *testing.T) {
 	})
 }
 
-// provisioned does what a reconciler does for a workspace that is starting.
+// provisioned does what a reconciler does for a workspace that is starting. One
+// that is just being asked something is passed over, and claimed the next time.
 func (a *testAPI) provisioned(id, address string) {
 	a.t.Helper()
-	claims, err := a.store.Claim(a.t.Context(), "test", time.Minute, 100)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for _, c := range claims {
-		if c.ID != id {
-			continue
-		}
-		err := a.store.Observe(a.t.Context(), c, workspace.Observation{Fact: workspace.Provisioned, Generation: c.Generation, Address: address})
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		claims, err := a.store.Claim(a.t.Context(), "test", time.Minute, 100)
 		if err != nil {
 			a.t.Fatal(err)
 		}
+		for _, c := range claims {
+			if c.ID != id {
+				continue
+			}
+			err := a.store.Observe(a.t.Context(), c, workspace.Observation{Fact: workspace.Provisioned, Generation: c.Generation, Address: address})
+			if err != nil {
+				a.t.Fatal(err)
+			}
+			return
+		}
 	}
+	a.t.Fatal("the workspace is not due")
 }
 
 // echoAgent is an agent that sends back what it gets.
@@ -289,4 +299,30 @@ func (a *testAPI) await(id string, state workspace.State) workspace.Workspace {
 			a.t.Fatalf("the workspace is %+v, want it %s", w, state)
 		}
 	}
+}
+
+// starting is a registry of a workspace that never gets anywhere.
+type starting struct{ workspace.Registry }
+
+func (starting) Reach(context.Context, string) (workspace.Work, string, error) {
+	return workspace.Work{Workspace: workspace.Workspace{Status: workspace.Status{State: workspace.StateStarting}}}, "", nil
+}
+
+// A message waits as long as its sender does, and a minute at most.
+func TestMessagesDoNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{Deps: Deps{Agents: starting{}, Feed: feed.New(slog.New(slog.DiscardHandler)), Stopping: t.Context()}}
+		start := time.Now()
+		_, err := a.awake(t.Context(), "ws_a", "tok_a")
+		if took := time.Since(start); took != wakeTimeout || workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(workspace.Message(err), "is starting") {
+			t.Errorf("awake() = %v after %v, want Unavailable after %v", err, took, wakeTimeout)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		_, err = a.awake(ctx, "ws_a", "tok_a")
+		if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("awake() of a sender that goes = %v after %v, want it to end with the sender", err, took)
+		}
+	})
 }

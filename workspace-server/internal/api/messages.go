@@ -60,8 +60,8 @@ func (a *api) sendMessage(w http.ResponseWriter, r *http.Request) error {
 // awake returns where the agent of a workspace is, once it is ready. By is the
 // id of the token that asks.
 func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
-	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
-	defer cancel()
+	late := time.NewTimer(wakeTimeout)
+	defer late.Stop()
 	sub := a.Feed.Subscribe()
 	defer sub.Close()
 	tick := time.NewTicker(reachEvery)
@@ -97,8 +97,10 @@ func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
 		case <-sub.C:
 		case <-tick.C:
 		case <-ctx.Done():
+			return a2a.Target{}, ctx.Err()
+		case <-late.C:
 			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
-				"Workspace %q has been %s for %v. Its agent got nothing; try again.", id, now.Status.State, wakeTimeout)
+				"Workspace %q is %s, and its agent cannot be reached after %v. It got nothing; try again.", id, now.Status.State, wakeTimeout)
 		case <-a.Stopping.Done():
 			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
 				"The server stops while workspace %q is %s. Its agent got nothing; try again.", id, now.Status.State)
