@@ -126,7 +126,7 @@ func TestLifecycle(t *testing.T) {
 		{"start --wait ws_abc", "stopped", []workspace.State{"starting", "starting", "running"}, 0, "one is stopped; one is starting; one is running", ""},
 		{"start --wait ws_abc", "failed", []workspace.State{"starting", "running"}, 0, "one is failed; one is starting; one is running", ""},
 		{"start --wait ws_abc", "stopped", []workspace.State{"starting", "failed"}, codeFailed, "one is stopped; one is starting; one is failed", "one failed: It is failed."},
-		{"start ws_abc --wait --timeout 300ms", "stopped", []workspace.State{"starting"}, codeFailed, "one is stopped; one is starting", "one is not running yet, after 300ms; --timeout makes it longer"},
+		{"start ws_abc --wait --timeout 2s", "stopped", []workspace.State{"starting"}, codeFailed, "one is stopped; one is starting", "one is not running yet, after 2s; --timeout makes it longer"},
 		{"pause --wait ws_abc", "running", []workspace.State{"pausing", "paused"}, 0, "one is running; one is pausing; one is paused", ""},
 		{"pause ws_abc", "stopped", nil, codeConflict, "", "A workspace that is stopped cannot pause. It can: start."},
 		{"hibernate ws_abc --wait", "running", []workspace.State{"hibernating", "hibernated"}, 0, "one is running; one is hibernating; one is hibernated", ""},

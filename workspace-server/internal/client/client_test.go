@@ -168,16 +168,16 @@ func TestErrors(t *testing.T) {
 // A call ends when its context does, whatever the server is at.
 func TestContext(t *testing.T) {
 	release := make(chan struct{})
-	begun := make(chan struct{}, 10)
-	hang := func(http.ResponseWriter, *http.Request) { begun <- struct{}{}; <-release }
-	half := func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "{")
-		_ = http.NewResponseController(w).Flush()
-		begun <- struct{}{}
-		<-release
-	}
-	for name, handler := range map[string]http.HandlerFunc{"before the answer": hang, "in the answer": half} {
-		f := newFake(t, handler)
+	for name, begin := range map[string]string{"before the answer": "", "in the answer": "{"} {
+		begun := make(chan struct{}, 2)
+		f := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+			if begin != "" {
+				fmt.Fprint(w, begin)
+				_ = http.NewResponseController(w).Flush()
+			}
+			begun <- struct{}{}
+			<-release
+		})
 		c, _ := newClient(t, f.URL)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-begun; cancel() }()
@@ -191,7 +191,6 @@ func TestContext(t *testing.T) {
 			t.Errorf("timed out %s: %v, want %s", name, err, want)
 		}
 		cancel()
-		<-begun
 	}
 	close(release)
 }
@@ -229,7 +228,8 @@ func boundOnly(t *testing.T) (address string, listen func() net.Listener) {
 // is to come later, and not when the server has decided.
 func TestCreateTriesAgain(t *testing.T) {
 	address, listen := boundOnly(t)
-	f := newFake(t,
+	f := newFake(
+		t,
 		problem(503, "Later.", "Retry-After", "2"),
 		problem(429, "Too many."),
 		cut,
@@ -276,14 +276,37 @@ func TestCreateTriesAgain(t *testing.T) {
 // Trying again ends with the context, and says why the last try failed.
 func TestCreateGivesUp(t *testing.T) {
 	address, _ := boundOnly(t)
-	c, err := New(address, "wst_test", func(error) {})
-	if err != nil {
-		t.Fatal(err)
+	for stop, want := range map[error]string{
+		context.DeadlineExceeded: "no server answers at " + address,
+		context.Canceled:         context.Canceled.Error(),
+	} {
+		c, _ := newClient(t, address)
+		pauses := 0
+		c.retry.pause = func(context.Context, time.Duration) error {
+			if pauses++; pauses == 3 {
+				return stop
+			}
+			return nil
+		}
+		if _, err := c.Create(t.Context(), Spec{Name: "n"}, "k"); err == nil || !strings.Contains(err.Error(), want) || pauses != 3 {
+			t.Errorf("Create with nobody there, until %v = %v after %d pauses, want %s after 3", stop, err, pauses, want)
+		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+
+	// A try that the time cuts short has less to say than the one before it.
+	c, _ := newClient(t, address)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := c.Create(ctx, Spec{Name: "n"}, "k"); err == nil || !strings.Contains(err.Error(), "no server answers at "+address) {
-		t.Errorf("Create with nobody there = %v, want that nobody answers", err)
+	tries := 0
+	err := c.retry.do(ctx, func() error {
+		if tries++; tries == 2 {
+			cancel()
+			return &Unreachable{Server: address, Err: context.DeadlineExceeded}
+		}
+		return &Error{Status: 503, Detail: "Later."}
+	})
+	if StatusOf(err) != 503 || tries != 2 {
+		t.Errorf("tried %d times, it fails with %v, want status 503 after 2", tries, err)
 	}
 }
 

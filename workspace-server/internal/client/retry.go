@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -20,16 +21,24 @@ type retrier struct {
 }
 
 // do calls until there is an answer that trying again would not change, or ctx
-// is done; then it returns the error of the last call.
+// is done; then it returns the error of the last call that ctx has not cut
+// short, since that one says more.
 func (r retrier) do(ctx context.Context, call func() error) error {
+	var last error
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
 		err := call()
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		if err == nil || !passing(err) {
 			return err
 		}
+		if ctx.Err() != nil {
+			return cmp.Or(last, err)
+		}
+		last = err
 		r.told(err)
-		if r.pause(ctx, max(wait, retryAfter(err))) != nil {
-			return err
+		if stopped := r.pause(ctx, max(wait, retryAfter(err))); errors.Is(stopped, context.Canceled) {
+			return stopped
+		} else if stopped != nil {
+			return last
 		}
 	}
 }
