@@ -56,6 +56,7 @@ func start(t *testing.T) (url, token string) {
 	ended := make(chan error, 1)
 	t.Cleanup(func() {
 		defer cancel()
+		awaitNoAgents(t, state)
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := <-ended; err != nil {
 			t.Errorf("the server ends with %v; its log:\n%s", err, &text)
@@ -81,6 +82,21 @@ func start(t *testing.T) (url, token string) {
 		t.Fatal(err)
 	}
 	return url, strings.TrimSpace(string(secret))
+}
+
+// awaitNoAgents waits until the server has removed all that ran in workspaces.
+func awaitNoAgents(t *testing.T, state string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		left, err := filepath.Glob(filepath.Join(state, "agents", "*", "ws_*"))
+		if err == nil && len(left) == 0 {
+			return
+		}
+		if err != nil || time.Now().After(end) {
+			t.Errorf("of the agents there is %v left, %v", left, err)
+			return
+		}
+	}
 }
 
 // A call is a request, and the status that it has to be answered with.
@@ -159,13 +175,26 @@ func TestDocument(t *testing.T) {
 		{"PUT /v1/workspaces/ROOT/plugins/code-review", `{}`, "", 200},
 		{"GET /v1/workspaces/ROOT/plugins", "", "", 200},
 		{"DELETE /v1/workspaces/ROOT/plugins/code-review", "", "", 204},
+		{"POST /v1/workspaces", `{"name":"alive","desired":"running","idle_minutes":5}`, "", 202},
+		{"POST /v1/workspaces/ALIVE/a2a", `{"jsonrpc":"2.0","id":1,"method":"message/send","params":{"message":{"role":"user","messageId":"m","parts":[{"kind":"text","text":"hello"}]}}}`, "", 200},
+		{"GET /v1/workspaces/ALIVE/logs?tail=1&follow=0", "", "", 200},
+		{"GET /v1/workspaces/ALIVE/agent", "", "", 200},
+		{"GET /v1/workspaces/ALIVE/agent-card", "", "", 200},
+		{"POST /v1/workspaces/ALIVE/restart", "", "", 202},
+		{"POST /v1/workspaces/ALIVE/hibernate", "", "", 202},
+		{"POST /v1/workspaces/ALIVE/start", "", "", 202},
+		{"POST /v1/workspaces/ALIVE/pause", "", "", 202},
+		{"POST /v1/workspaces/ALIVE/hibernate", "", "", 409},
+		{"GET /v1/workspaces/ALIVE/transitions?limit=2", "", "", 200},
+		{"PATCH /v1/workspaces/ALIVE", `{"idle_minutes":null}`, "", 200},
+		{"DELETE /v1/workspaces/ALIVE?volumes=delete", "", "", 204},
 		{"POST /v1/tokens", `{"role":"workspace","workspace":"ROOT","name":"agent","expires_in":60}`, "", 201},
 		{"GET /v1/tokens?limit=1", "", "", 200},
 		{"GET /v1/tokens/self", "", "", 200},
 		{"DELETE /v1/tokens/TOKEN", "", "", 204},
 		{"DELETE /v1/workspaces/ROOT?children=cascade", "", "", 204},
 	}
-	names := []string{"ROOT", "CHILD", "TOKEN"}
+	names := []string{"ROOT", "CHILD", "ALIVE", "TOKEN"}
 	asked := map[string]bool{}
 	for _, c := range calls {
 		for name, id := range ids {
@@ -176,7 +205,7 @@ func TestDocument(t *testing.T) {
 			t.Errorf("%s %s = %d %s, want %d", c.request, c.body, status, body, c.status)
 		}
 		asked[operation] = true
-		if status == http.StatusCreated && strings.HasPrefix(c.request, "POST") {
+		if made := status == http.StatusCreated || status == http.StatusAccepted && strings.HasSuffix(c.request, "/workspaces"); made && strings.HasPrefix(c.request, "POST") {
 			ids[names[len(ids)]] = idOf(t, body)
 		}
 	}

@@ -104,6 +104,8 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	}
 	old := sweep.Sweeper{What: "events", Keep: cfg.EventRetention, Remove: workspaces.RemoveEvents, Log: log}
 	wg.Go(func() { old.Run(polling) })
+	past := sweep.Sweeper{What: "transitions", Keep: cfg.EventRetention, Remove: workspaces.RemoveTransitions, Log: log}
+	wg.Go(func() { past.Run(polling) })
 
 	srv := server.New(api.New(api.Deps{
 		Workspaces:  workspaces,

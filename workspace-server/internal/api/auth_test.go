@@ -169,7 +169,7 @@ func TestOwnTokenKeepsItsPlace(t *testing.T) {
 		patch := func(body string) answer {
 			return a.do(http.MethodPatch, "/v1/workspaces/"+mine.ID, body, own, "Content-Type: "+mergePatch)
 		}
-		for _, body := range []string{`{"parent":"` + other.ID + `"}`, `{"parent":null}`, `{"name":"x","parent":""}`} {
+		for _, body := range []string{`{"parent":"` + other.ID + `"}`, `{"parent":null}`, `{"name":"x","parent":""}`, `{"idle_minutes":0}`} {
 			patch(body).wantProblem(t, "PATCH "+body, http.StatusForbidden, "needs a token of the role admin")
 		}
 		if got := patch(`{"name":"renamed"}`); got.status != http.StatusOK {

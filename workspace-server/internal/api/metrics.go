@@ -20,6 +20,10 @@ func (a *api) getMetrics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	lag, err := a.Workspaces.Lag(r.Context())
+	if err != nil {
+		return err
+	}
 	var t metrics.Text
 	a.requests.Write(&t)
 	t.Single("workspace_server_event_streams", metrics.Gauge, "Streams of events that are open.", float64(a.streams.Load()))
@@ -28,6 +32,8 @@ func (a *api) getMetrics(w http.ResponseWriter, r *http.Request) error {
 	for _, state := range slices.Sorted(maps.Keys(states)) {
 		t.Number("workspace_server_workspaces", float64(states[state]), metrics.Label{Name: "state", Value: string(state)})
 	}
+	t.Single("workspace_server_reconcile_lag_seconds", metrics.Gauge,
+		"For how long the workspace has been due that has waited longest, of all servers.", lag.Seconds())
 	t.Metric("workspace_server_build_info", metrics.Gauge, "The program that runs.")
 	t.Number("workspace_server_build_info", 1,
 		metrics.Label{Name: "build", Value: a.Build()}, metrics.Label{Name: "goversion", Value: runtime.Version()})

@@ -32,8 +32,9 @@ func (a *api) patchWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// An agent may name itself, but not choose whom it may talk to.
-	if patch.Parent != nil {
+	// An agent may name itself, but not choose whom it may talk to, nor how long
+	// it runs.
+	if patch.Parent != nil || patch.IdleMinutes != nil {
 		if err := callerOf(r).MayAdmin(); err != nil {
 			return err
 		}
@@ -70,10 +71,12 @@ func parsePatch(body []byte) (workspace.Patch, error) {
 		case "labels":
 			patch.NoLabels = isNull(value)
 			patch.Labels, err = labelsPatch(value)
+		case "idle_minutes":
+			patch.IdleMinutes, err = minutesOrNull(value)
 		case "id", "template", "desired", "status", "generation", "revision", "created", "updated":
-			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed; a patch may have name, parent and labels.", field)
+			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed; a patch may have name, parent, labels and idle_minutes.", field)
 		default:
-			err = workspace.Errorf(workspace.Invalid, "The field %.80q is not known; a patch may have name, parent and labels.", field)
+			err = workspace.Errorf(workspace.Invalid, "The field %.80q is not known; a patch may have name, parent, labels and idle_minutes.", field)
 		}
 		if err != nil {
 			return workspace.Patch{}, err
@@ -100,6 +103,15 @@ func labelsPatch(value json.RawMessage) (map[string]*string, error) {
 }
 
 func isNull(value json.RawMessage) bool { return string(value) == "null" }
+
+// minutesOrNull returns 0 for null, which is never.
+func minutesOrNull(value json.RawMessage) (*int64, error) {
+	minutes := new(int64)
+	if err := json.Unmarshal(value, minutes); err != nil {
+		return nil, workspace.Errorf(workspace.Invalid, `The field "idle_minutes" has to be a whole number or null.`)
+	}
+	return minutes, nil
+}
 
 // textOrNull returns nil for null.
 func textOrNull(field string, value json.RawMessage) (*string, error) {

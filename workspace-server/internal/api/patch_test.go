@@ -94,9 +94,13 @@ func TestPatchRefusals(t *testing.T) {
 			{`{"name": ""}`, asMergePatch, 400, "name is required"},
 			{`{"name": 1}`, asMergePatch, 400, `The field "name" has to be a JSON string or null.`},
 			{`{"Name": "b"}`, asMergePatch, 400, `The field "Name" is not known`},
-			{`{"nmae": "b"}`, asMergePatch, 400, `The field "nmae" is not known; a patch may have name, parent and labels.`},
+			{`{"nmae": "b"}`, asMergePatch, 400, `The field "nmae" is not known; a patch may have name, parent, labels and idle_minutes.`},
 			{`{"template": "b"}`, asMergePatch, 400, `The field "template" cannot be changed`},
 			{`{"name": "b", "revision": 7}`, asMergePatch, 400, `The field "revision" cannot be changed`},
+			{`{"idle_minutes": "5"}`, asMergePatch, 400, `The field "idle_minutes" has to be a whole number or null.`},
+			{`{"idle_minutes": 1.5}`, asMergePatch, 400, `The field "idle_minutes" has to be a whole number or null.`},
+			{`{"idle_minutes": -1}`, asMergePatch, 400, "idle_minutes has to be a number from 0, which is never, to 43200"},
+			{`{"idle_minutes": 43201}`, asMergePatch, 400, "idle_minutes has to be a number from 0, which is never, to 43200"},
 			{`{"labels": []}`, asMergePatch, 400, `The field "labels" has to be a JSON object.`},
 			{`{"labels": {"a": {}}}`, asMergePatch, 400, `The field "labels.a" has to be a JSON string or null.`},
 			{`{"labels": {"a": "1", "a": "2"}}`, asMergePatch, 400, `The field "labels" has the field "a" twice.`},
@@ -237,6 +241,30 @@ func FuzzPatch(f *testing.F) {
 		if got.Name != strings.TrimSpace(merged["name"].(string)) || got.Parent != wantParent ||
 			!maps.Equal(labels, wantLabels) {
 			t.Fatalf("Apply(%q) = %+v, want %v", body, got, merged)
+		}
+	})
+}
+
+func TestIdleMinutes(t *testing.T) {
+	each(t, func(t *testing.T, a *testAPI) {
+		w := a.make(`{"name": "a", "idle_minutes": 30}`)
+		if w.IdleMinutes != 30 {
+			t.Errorf("create = %+v, want 30 minutes", w)
+		}
+		for _, step := range []struct {
+			body string
+			want int64
+		}{
+			{`{"idle_minutes": 5}`, 5},
+			{`{"name": "b"}`, 5},
+			{`{"idle_minutes": null}`, 0},
+		} {
+			var got, again workspace.Workspace
+			a.do("PATCH", "/v1/workspaces/"+w.ID, step.body, asMergePatch).decodeInto(t, &got)
+			a.do("GET", "/v1/workspaces/"+w.ID, "").decodeInto(t, &again)
+			if got.IdleMinutes != step.want || again.IdleMinutes != step.want {
+				t.Errorf("PATCH %s = %+v, then %+v, want %d minutes", step.body, got, again, step.want)
+			}
 		}
 	})
 }

@@ -17,11 +17,12 @@ const maxKey = 200
 // that a client may send a request again whose answer it did not get.
 func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Name     string             `json:"name"`
-		Template string             `json:"template"`
-		Parent   string             `json:"parent"`
-		Labels   map[string]*string `json:"labels"`
-		Desired  workspace.State    `json:"desired"`
+		Name        string             `json:"name"`
+		Template    string             `json:"template"`
+		Parent      string             `json:"parent"`
+		Labels      map[string]*string `json:"labels"`
+		Desired     workspace.State    `json:"desired"`
+		IdleMinutes int64              `json:"idle_minutes"`
 	}
 	body, err := decode(w, r, &in)
 	if err != nil {
@@ -54,7 +55,7 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	made, err := workspace.New(workspace.Spec{
-		Name: in.Name, Template: in.Template, Parent: in.Parent, Labels: labels, Start: start,
+		Name: in.Name, Template: in.Template, Parent: in.Parent, Labels: labels, IdleMinutes: in.IdleMinutes, Start: start,
 	}, time.Now())
 	if err != nil {
 		return err

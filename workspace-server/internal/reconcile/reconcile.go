@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"workspace-server/internal/provision"
@@ -37,6 +39,8 @@ type Reconciler struct {
 
 	// Wake has an element when something may be due.
 	Wake <-chan struct{}
+
+	hearsSince atomic.Pointer[time.Time] // nil: it does not
 }
 
 const (
@@ -228,7 +232,7 @@ func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, e
 	case instance.State == provision.Exited:
 		return found(c, workspace.Exited, exitMessage(instance)), nil
 	case c.Status.State == workspace.StateRunning:
-		return outcome{after: never}, nil
+		return r.listen(ctx, c)
 	}
 	if left := time.Until(c.Deadline()); left > 0 {
 		return outcome{after: left}, nil
@@ -237,6 +241,32 @@ func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, e
 		return again(c), fmt.Errorf("stop an instance that was not ready in time: %w", err)
 	}
 	return found(c, workspace.Late, "Its agent was not ready in time."), nil
+}
+
+// listen ends an instance that runs, but whose agent is not heard of. If servers
+// could not hear any agent for a while, that tells nothing about this one.
+func (r *Reconciler) listen(ctx context.Context, c workspace.Claim) (outcome, error) {
+	if !r.hears() {
+		return outcome{after: never}, nil
+	}
+	silent, err := r.Desk.Silent(ctx)
+	if err != nil {
+		return again(c), err
+	}
+	if !slices.Contains(silent, c.ID) {
+		return outcome{after: never}, nil
+	}
+	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
+		return again(c), fmt.Errorf("stop an instance that is not heard of: %w", err)
+	}
+	return found(c, workspace.Lost, "Its agent was not heard of any more."), nil
+}
+
+// hears reports whether this server has been able to hear agents for a whole
+// lease without a break.
+func (r *Reconciler) hears() bool {
+	since := r.hearsSince.Load()
+	return since != nil && time.Since(*since) > workspace.AgentLease
 }
 
 func exitMessage(i provision.Instance) string {

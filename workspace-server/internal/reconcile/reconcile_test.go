@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,7 @@ func (l *logBuffer) String() string {
 // site is a machine with servers that share a database.
 type site struct {
 	t       *testing.T
+	db      *store.DB
 	store   *store.Store
 	machine *machine
 	log     *logBuffer
@@ -155,8 +157,8 @@ type site struct {
 func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		s := &site{t: t, machine: newMachine(), log: &logBuffer{}, wake: make(chan struct{}, 1)}
-		s.store = store.New(database.Migrated(t), func(int64) {
+		s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logBuffer{}, wake: make(chan struct{}, 1)}
+		s.store = store.New(s.db, func(int64) {
 			select {
 			case s.wake <- struct{}{}:
 			default:
@@ -295,6 +297,58 @@ func TestCrashIsNoticed(t *testing.T) {
 		s.machine.set(func() { delete(s.machine.instances, id) })
 		if gone := s.untilState(id, workspace.StateFailed); !strings.Contains(gone.Status.Message, "is gone") {
 			t.Errorf("it is %+v, want to be told that it is gone", gone)
+		}
+	})
+}
+
+// An agent that is not heard of is started again, but not by a server that could
+// hear none: not just after its own start, nor after an outage.
+func TestSilentAgent(t *testing.T) {
+	eachSite(t, func(t *testing.T, s *site) {
+		id := s.create()
+		r := s.server("one", outfit{})
+		step := func(want int) {
+			t.Helper()
+			jobs, err := r.claim(t.Context(), 8)
+			if err != nil || len(jobs) != want {
+				t.Fatalf("claim() = %d jobs, %v, want %d", len(jobs), err, want)
+			}
+			for _, job := range jobs {
+				job(t.Context())
+			}
+		}
+		step(1)
+		registration := workspace.Registration{Generation: 1, Card: []byte(`{"name":"a"}`)}
+		if err := s.store.Register(t.Context(), id, registration); err != nil {
+			t.Fatal(err)
+		}
+		err := s.db.Exclusive(t.Context(), func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `UPDATE agents SET lease_until = 0`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, since := range []*time.Time{nil, new(time.Now())} {
+			r.hearsSince.Store(since)
+			if err := r.sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			step(0)
+			if err := s.store.Nudge(t.Context(), []string{id}); err != nil {
+				t.Fatal(err)
+			}
+			step(1)
+			s.untilState(id, workspace.StateRunning)
+		}
+		r.hearsSince.Store(new(time.Now().Add(-workspace.AgentLease - time.Second)))
+		if err := r.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		step(1)
+		lost := s.untilState(id, workspace.StateFailed)
+		if lost.Status.Reason != string(workspace.Lost) || s.machine.instances[id].State != provision.Exited {
+			t.Errorf("it is %+v, the instance %+v, want it to be lost, and ended", lost, s.machine.instances[id])
 		}
 	})
 }

@@ -13,7 +13,13 @@ import (
 func (r *Reconciler) sweepForEver(ctx context.Context) {
 	failures := series{log: r.Log, failing: "what runs is not known until the provisioner answers", again: "what runs is known again"}
 	for {
-		failures.note(ctx, r.sweep(ctx))
+		err := r.sweep(ctx)
+		failures.note(ctx, err)
+		if err != nil {
+			r.hearsSince.Store(nil)
+		} else if r.hearsSince.Load() == nil {
+			r.hearsSince.Store(new(time.Now()))
+		}
 		// Servers that were started together need not ask together.
 		pause := time.NewTimer(sweepEvery + rand.N(sweepEvery/2))
 		select {
@@ -28,6 +34,9 @@ func (r *Reconciler) sweepForEver(ctx context.Context) {
 // sweep makes workspaces due of which something has become that nobody asked
 // for. It decides nothing: whoever claims them looks again.
 func (r *Reconciler) sweep(ctx context.Context) error {
+	if err := r.Desk.Idle(ctx); err != nil {
+		return err
+	}
 	live, err := r.Desk.Live(ctx)
 	if err != nil {
 		return err
@@ -65,6 +74,13 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if r.hears() {
+		silent, err := r.Desk.Silent(ctx)
+		if err != nil {
+			return err
+		}
+		nudged = append(nudged, silent...)
 	}
 	if len(nudged) == 0 {
 		return nil

@@ -268,7 +268,7 @@ func TestModel(t *testing.T) {
 			workspace.Start, workspace.Pause, workspace.Hibernate, workspace.Restart, workspace.Wake, workspace.Idle,
 		}
 		facts := []workspace.Fact{
-			workspace.Provisioned, workspace.Ready, workspace.Broken, workspace.Exited, workspace.Late, workspace.Ended, workspace.Retry,
+			workspace.Provisioned, workspace.Ready, workspace.Broken, workspace.Exited, workspace.Late, workspace.Lost, workspace.Ended, workspace.Retry,
 		}
 		model := map[string]workspace.Work{}
 		held := map[string]workspace.Claim{} // by servers that have not crashed

@@ -58,9 +58,9 @@ func replace(ctx context.Context, tx *sql.Tx, old, w workspace.Workspace) error 
 	}
 	_, err = tx.ExecContext(ctx, `
 		UPDATE workspaces
-		SET name = $1, folded = $2, parent = NULLIF($3, ''), labels = $4, revision = $5, updated = $6
-		WHERE id = $7`,
-		w.Name, fold(w.Name), w.Parent, string(labels), w.Revision, w.Updated, w.ID)
+		SET name = $1, folded = $2, parent = NULLIF($3, ''), labels = $4, idle_minutes = $5, revision = $6, updated = $7
+		WHERE id = $8`,
+		w.Name, fold(w.Name), w.Parent, string(labels), w.IdleMinutes, w.Revision, w.Updated, w.ID)
 	if err != nil || maps.Equal(w.Labels, old.Labels) {
 		return err
 	}

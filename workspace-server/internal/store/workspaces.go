@@ -33,7 +33,7 @@ func New(db *DB, committed func(seq int64)) *Store {
 	return &Store{db: db, committed: committed, now: time.Now}
 }
 
-const columns = `id, name, template, COALESCE(parent, ''), labels, desired, state, reason, message, since, generation, revision, created, updated`
+const columns = `id, name, template, COALESCE(parent, ''), labels, idle_minutes, desired, state, reason, message, since, generation, revision, created, updated`
 
 type row interface{ Scan(dest ...any) error }
 
@@ -47,7 +47,7 @@ func scan(r row) (workspace.Workspace, error) {
 func scanInto(w *workspace.Workspace, r row, more ...any) error {
 	var labels string
 	err := r.Scan(append([]any{
-		&w.ID, &w.Name, &w.Template, &w.Parent, &labels, &w.Desired, &w.Status.State, &w.Status.Reason,
+		&w.ID, &w.Name, &w.Template, &w.Parent, &labels, &w.IdleMinutes, &w.Desired, &w.Status.State, &w.Status.Reason,
 		&w.Status.Message, &w.Status.Since, &w.Generation, &w.Revision, &w.Created, &w.Updated,
 	}, more...)...)
 	if err != nil {
@@ -125,10 +125,10 @@ func insert(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 		due = w.Created
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO workspaces (id, name, folded, template, parent, labels, desired,
+		INSERT INTO workspaces (id, name, folded, template, parent, labels, idle_minutes, desired,
 			state, reason, message, since, generation, revision, created, updated, due)
-		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, NULLIF(CAST($16 AS BIGINT), 0))`,
-		w.ID, w.Name, fold(w.Name), w.Template, w.Parent, string(labels), w.Desired,
+		VALUES ($1, $2, $3, $4, NULLIF($5, ''), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, NULLIF(CAST($17 AS BIGINT), 0))`,
+		w.ID, w.Name, fold(w.Name), w.Template, w.Parent, string(labels), w.IdleMinutes, w.Desired,
 		w.Status.State, w.Status.Reason, w.Status.Message, w.Status.Since, w.Generation, w.Revision, w.Created, w.Updated, due)
 	if err != nil {
 		return err

@@ -152,6 +152,7 @@ const (
 	Broken      Fact = "broken"      // an instance could not be made
 	Exited      Fact = "exited"      // the instance ended by itself, or is gone
 	Late        Fact = "late"        // the agent was not ready in time
+	Lost        Fact = "lost"        // the agent is not heard of any more
 	Ended       Fact = "ended"       // the instance was ended, as it was wanted
 	Retry       Fact = "retry"       // the time to try again has come
 )
@@ -190,6 +191,7 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 		}
 	case o.Fact == Broken && from == StateStarting,
 		o.Fact == Late && from == StateStarting,
+		o.Fact == Lost && from == StateRunning,
 		o.Fact == Exited && up:
 		if from == StateRunning && now.Sub(time.UnixMilli(w.Status.Since)) >= ranWell {
 			w.Attempts = 0

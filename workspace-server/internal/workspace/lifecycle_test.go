@@ -80,14 +80,14 @@ func TestAsk(t *testing.T) {
 func TestObserve(t *testing.T) {
 	table := map[State]map[Fact]State{
 		StateStarting:    {Provisioned: StateStarting, Ready: StateRunning, Broken: StateFailed, Exited: StateFailed, Late: StateFailed},
-		StateRunning:     {Provisioned: StateRunning, Exited: StateFailed},
+		StateRunning:     {Provisioned: StateRunning, Exited: StateFailed, Lost: StateFailed},
 		StatePausing:     {Ended: StatePaused},
 		StateHibernating: {Ended: StateHibernated},
 		StateFailed:      {Retry: StateStarting},
 	}
 	now := time.UnixMilli(5000)
 	for _, s := range States() {
-		for _, f := range []Fact{Provisioned, Ready, Broken, Exited, Late, Ended, Retry} {
+		for _, f := range []Fact{Provisioned, Ready, Broken, Exited, Late, Lost, Ended, Retry} {
 			call := fmt.Sprintf("%s.Observe(%s)", s, f)
 			old := inState(s)
 			got, changed := old.Observe(Observation{Fact: f, Generation: 3, Address: "127.0.0.1:1", Message: "It is so."}, now)

@@ -9,10 +9,11 @@ import (
 
 // Patch is a change of a workspace. What is nil stays as it is.
 type Patch struct {
-	Name     *string
-	Parent   *string            // empty: it becomes a root
-	Labels   map[string]*string // nil: the label goes
-	NoLabels bool               // all labels go
+	Name        *string
+	Parent      *string            // empty: it becomes a root
+	Labels      map[string]*string // nil: the label goes
+	NoLabels    bool               // all labels go
+	IdleMinutes *int64
 }
 
 // Apply returns w as the patch makes it at a time, and whether that is
@@ -24,6 +25,9 @@ func (p Patch) Apply(w Workspace, now time.Time) (Workspace, bool, error) {
 	}
 	if p.Parent != nil {
 		next.Parent = *p.Parent
+	}
+	if p.IdleMinutes != nil {
+		next.IdleMinutes = *p.IdleMinutes
 	}
 	next.Labels = Labels{}
 	if !p.NoLabels {
@@ -39,7 +43,7 @@ func (p Patch) Apply(w Workspace, now time.Time) (Workspace, bool, error) {
 	if err := next.check(); err != nil {
 		return w, false, err
 	}
-	if next.Name == w.Name && next.Parent == w.Parent && maps.Equal(next.Labels, w.Labels) {
+	if next.Name == w.Name && next.Parent == w.Parent && next.IdleMinutes == w.IdleMinutes && maps.Equal(next.Labels, w.Labels) {
 		return w, false, nil
 	}
 	next.Revision++

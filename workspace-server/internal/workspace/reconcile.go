@@ -53,6 +53,14 @@ type Desk interface {
 	// their instances.
 	Nudge(ctx context.Context, ids []string) error
 
+	// Idle hibernates workspaces that have had nothing to do for as long as
+	// their owners let them.
+	Idle(ctx context.Context) error
+
+	// Silent returns the workspaces that run though their agents have not been
+	// heard of for a lease.
+	Silent(ctx context.Context) ([]string, error)
+
 	// Live returns the workspaces that ought to have an instance.
 	Live(ctx context.Context) ([]Work, error)
 

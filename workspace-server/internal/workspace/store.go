@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 // Types of events.
@@ -58,6 +59,10 @@ type Store interface {
 	// cursor, newest first, and the cursor of the next page, which is zero
 	// after the last one.
 	List(ctx context.Context, filter Filter, after Cursor, limit int) ([]Workspace, Cursor, error)
+
+	// Lag returns for how long the workspace has been due that has waited
+	// longest.
+	Lag(ctx context.Context) (time.Duration, error)
 
 	// CountStates returns how many workspaces are in each state, for those
 	// that any is in.

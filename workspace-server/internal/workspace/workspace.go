@@ -16,23 +16,28 @@ import (
 // MaxName is the greatest length of a workspace's name, in characters.
 const MaxName = 100
 
+// MaxIdleMinutes is the longest time after which a workspace without anything
+// to do may be hibernated: 30 days.
+const MaxIdleMinutes = 30 * 24 * 60
+
 // State is what a workspace is, or is wanted to be.
 type State string
 
 // Workspace is one agent workspace. Desired is what its owner asked for,
 // Status is what is so.
 type Workspace struct {
-	ID         string `json:"id"`
-	Name       string `json:"name"`
-	Template   string `json:"template"` // empty: made from no template
-	Parent     string `json:"parent"`   // a workspace's id; empty: a root
-	Labels     Labels `json:"labels"`   // never nil
-	Desired    State  `json:"desired"`
-	Status     Status `json:"status"`
-	Generation int64  `json:"generation"` // how often it was to be started
-	Revision   int64  `json:"revision"`   // grows with each change
-	Created    int64  `json:"created"`    // epoch milliseconds
-	Updated    int64  `json:"updated"`    // epoch milliseconds
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Template    string `json:"template"`     // empty: made from no template
+	Parent      string `json:"parent"`       // a workspace's id; empty: a root
+	Labels      Labels `json:"labels"`       // never nil
+	IdleMinutes int64  `json:"idle_minutes"` // after how long without anything to do it is hibernated; 0: never
+	Desired     State  `json:"desired"`
+	Status      Status `json:"status"`
+	Generation  int64  `json:"generation"` // how often it was to be started
+	Revision    int64  `json:"revision"`   // grows with each change
+	Created     int64  `json:"created"`    // epoch milliseconds
+	Updated     int64  `json:"updated"`    // epoch milliseconds
 }
 
 // Status says what a workspace does, why, and since when.
@@ -47,6 +52,7 @@ type Status struct {
 type Spec struct {
 	Name, Template, Parent string
 	Labels                 Labels
+	IdleMinutes            int64
 	Start                  bool // it is to run at once
 }
 
@@ -55,12 +61,13 @@ type Spec struct {
 func New(spec Spec, now time.Time) (Workspace, error) {
 	ms := now.UnixMilli()
 	w := Workspace{
-		ID:       "ws_" + strings.ToLower(rand.Text()),
-		Name:     strings.TrimSpace(spec.Name),
-		Template: spec.Template,
-		Parent:   spec.Parent,
-		Labels:   Labels{},
-		Desired:  StateStopped,
+		ID:          "ws_" + strings.ToLower(rand.Text()),
+		Name:        strings.TrimSpace(spec.Name),
+		Template:    spec.Template,
+		Parent:      spec.Parent,
+		Labels:      Labels{},
+		IdleMinutes: spec.IdleMinutes,
+		Desired:     StateStopped,
 		Status: Status{
 			State:   StateStopped,
 			Reason:  "created",
@@ -95,6 +102,9 @@ func (w Workspace) check() error {
 	}
 	if w.Parent != "" && !IsID(w.Parent) {
 		return Errorf(Invalid, "parent %s is not a workspace's id", quote(w.Parent))
+	}
+	if w.IdleMinutes < 0 || w.IdleMinutes > MaxIdleMinutes {
+		return Errorf(Invalid, "idle_minutes has to be a number from 0, which is never, to %d", MaxIdleMinutes)
 	}
 	return w.Labels.check()
 }

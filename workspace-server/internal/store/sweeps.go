@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"workspace-server/internal/workspace"
+)
+
+// idle is the condition that a workspace has had nothing to do for as long as
+// its owner lets it. An agent that runs counts by what it did last, and not by
+// its heartbeats.
+func (s *Store) idle() string {
+	return `w.state = 'running' AND w.idle_minutes > 0 AND a.generation = w.generation AND a.active_tasks = 0
+		AND a.active + w.idle_minutes * 60000 <= ` + s.db.dialect.now
+}
+
+// Idle implements workspace.Desk. Of two servers that find the same one idle,
+// the second finds it hibernating.
+func (s *Store) Idle(ctx context.Context) error {
+	ids, err := s.ids(ctx, `
+		SELECT w.id FROM workspaces w JOIN agents a ON a.workspace = w.id WHERE `+s.idle()+` ORDER BY a.active LIMIT 100`)
+	if err != nil {
+		return s.db.fail("look for workspaces without anything to do", err)
+	}
+	for _, id := range ids {
+		_, err := s.change(ctx, id, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+			// It may have been given something meanwhile.
+			var n int
+			err := tx.QueryRowContext(ctx, `
+				SELECT COUNT(*) FROM workspaces w JOIN agents a ON a.workspace = w.id WHERE w.id = $1 AND `+s.idle(), id).Scan(&n)
+			if err != nil || n == 0 {
+				return old, false, err
+			}
+			return old.Ask(workspace.Idle, s.now())
+		})
+		if err != nil && workspace.KindOf(err) != workspace.NotFound {
+			return s.db.fail("hibernate a workspace without anything to do", err)
+		}
+	}
+	return nil
+}
+
+// Silent implements workspace.Desk.
+func (s *Store) Silent(ctx context.Context) ([]string, error) {
+	ids, err := s.ids(ctx, `
+		SELECT w.id FROM workspaces w JOIN agents a ON a.workspace = w.id
+		WHERE w.state = 'running' AND a.generation = w.generation AND a.lease_until <= `+s.db.dialect.now)
+	return ids, s.db.fail("look for agents that are not heard of", err)
+}
+
+func (s *Store) ids(ctx context.Context, query string) ([]string, error) {
+	rows, err := s.db.read.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// RemoveTransitions removes transitions that happened before a time, the
+// oldest first and at most limit of them, and returns how many. The last one of
+// each workspace stays. Any number of servers may call it at once.
+func (s *Store) RemoveTransitions(ctx context.Context, before time.Time, limit int) (int, error) {
+	done, err := s.db.write.ExecContext(ctx, `
+		DELETE FROM transitions WHERE (workspace, revision) IN (
+			SELECT t.workspace, t.revision FROM transitions t
+			WHERE t.at < $1 AND EXISTS (SELECT 1 FROM transitions n WHERE n.workspace = t.workspace AND n.revision > t.revision)
+			ORDER BY t.at LIMIT $2
+		)`, before.UnixMilli(), limit)
+	if err != nil {
+		return 0, s.db.fail("remove old transitions", err)
+	}
+	n, err := done.RowsAffected()
+	return int(n), s.db.fail("remove old transitions", err)
+}
+
+// Lag returns for how long the workspace has been due that has waited longest.
+func (s *Store) Lag(ctx context.Context) (time.Duration, error) {
+	now := s.now().UnixMilli()
+	var due int64
+	err := s.db.read.QueryRowContext(ctx, `SELECT COALESCE(MIN(due), $1) FROM workspaces WHERE due <= $2`, now, now).Scan(&due)
+	return time.Duration(now-due) * time.Millisecond, s.db.fail("measure how long workspaces wait", err)
+}
