@@ -99,7 +99,6 @@ func TestOutfit(t *testing.T) {
 		}
 		p.put(secret.Place{Name: "API_KEY"}, "for all")
 		p.put(secret.Place{Name: "API_KEY", Workspace: c.ID}, "its own")
-		p.put(secret.Place{Name: "PLATFORM_URL"}, "in the way")
 
 		spec, err := p.Outfit(t.Context(), c)
 		if err != nil {
