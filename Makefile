@@ -14,7 +14,7 @@ dev: ## the platform with hot reload, in containers (or here, without Docker)
 dev-host: ## the same loop on this machine, with an embedded database
 	@scripts/dev-host
 
-up: ## the production shape: docker-compose.yml alone
+up: ## the production shape; AGENTS=1 in .env: workspaces in containers
 	@scripts/up
 
 down: ## stop everything; data and caches stay

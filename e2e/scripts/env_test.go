@@ -29,6 +29,8 @@ func TestEnvMakesFile(t *testing.T) {
 			"GID":                  `\d+`,
 			"PLATFORM_PORT":        `8080`,
 			"DEBUG_PORT":           `2345`,
+			"AGENTS":               `0`,
+			"DOCKER_GID":           `\d+`,
 			"POSTGRES_PASSWORD":    `[0-9a-f]{32}`,
 		} {
 			if value := r.setting(name); !regexp.MustCompile("^" + pattern + "$").MatchString(value) {
@@ -64,7 +66,7 @@ func TestEnvIsDocumented(t *testing.T) {
 			t.Errorf("scripts/env writes %v, .env.example documents %v", made, documented)
 		}
 	})
-	for _, file := range []string{"../../docker-compose.yml", "../../docker-compose.dev.yml"} {
+	for _, file := range []string{"../../docker-compose.yml", "../../docker-compose.dev.yml", "../../docker-compose.agents.yml"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +100,7 @@ func TestEnvKeeps(t *testing.T) {
 				if unique := slices.Compact(slices.Clone(added)); !slices.Equal(unique, added) {
 					t.Errorf("a name is there twice:\n%s", made)
 				}
-				for _, name := range append(before, "COMPOSE_PROJECT_NAME", "UID", "GID", "PLATFORM_PORT", "DEBUG_PORT", "POSTGRES_PASSWORD") {
+				for _, name := range append(before, "COMPOSE_PROJECT_NAME", "UID", "GID", "PLATFORM_PORT", "DEBUG_PORT", "AGENTS", "DOCKER_GID", "POSTGRES_PASSWORD") {
 					if !slices.Contains(added, name) {
 						t.Errorf("%s is missing:\n%s", name, made)
 					}
@@ -143,6 +145,8 @@ func TestEnvRefuses(t *testing.T) {
 		{"DEBUG_PORT='2345'\n", "1: DEBUG_PORT " + port},
 		{"UID=me\n", "1: UID must be a number: remove the line to get the checkout's owner\n"},
 		{"GID=\n", "1: GID must be a number: remove the line to get the checkout's owner\n"},
+		{"DOCKER_GID=docker\n", "1: DOCKER_GID must be a number: remove the line to get the group of the engine's socket\n"},
+		{"AGENTS=yes\n", "1: AGENTS must be 0 or 1: 1 runs workspaces in containers\n"},
 		{"COMPOSE_PROJECT_NAME=\n", "1: " + project},
 		{"COMPOSE_PROJECT_NAME=Mine\n", "1: " + project},
 		{"COMPOSE_PROJECT_NAME=-a\n", "1: " + project},

@@ -14,6 +14,7 @@ const (
 "compose version") ;;
 "image inspect "*) ;;
 "volume inspect "*) exit 1 ;;
+"network inspect "*) exit 1 ;;
 *" ps "*) ;;
 *) echo "docker $*" ;;
 esac`
@@ -232,6 +233,50 @@ func TestNeedsEngine(t *testing.T) {
 				r.command("docker", dockerDown)
 				r.want(script, script+": no Docker engine answers: start it, or use 'make dev-host'\n", 1)
 				r.want(script, script+": this is the dev container: run 'make "+script+"' outside of it\n", 1, "DEV_CONTAINER=1")
+			})
+		})
+	}
+}
+
+// TestUp: workspaces run in containers if, and only if, .env says so.
+func TestUp(t *testing.T) {
+	for env, files := range map[string]string{
+		"":           "-f docker-compose.yml",
+		"AGENTS=0\n": "-f docker-compose.yml",
+		"AGENTS=1\n": "-f docker-compose.yml -f docker-compose.agents.yml",
+	} {
+		t.Run(env, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", dockerUp)
+				r.write(".env", env)
+				r.want("up", "docker compose "+files+" --progress quiet build\ndocker compose "+files+" --progress quiet up --detach --wait\n"+
+					"serving  API http://127.0.0.1:8080  ('make logs' follows, 'make down' ends it)\n", 0)
+			})
+		})
+	}
+}
+
+// TestDown: the containers of workspaces go, whatever .env says by now.
+func TestDown(t *testing.T) {
+	const (
+		filters = "--filter network=mine_agents --filter label=workspace-server.installation"
+		network = `"network inspect mine_agents") exit ;;`
+		listed  = `"ps --all --quiet ` + filters + `") `
+		loud    = `"stop "* | "rm "* | "network rm "*) echo "docker $*" >&2; exit ;;`
+	)
+	for name, test := range map[string]struct{ docker, want string }{
+		"no network": {"", ""},
+		"no agents":  {network + listed + ";;" + loud, "docker network rm mine_agents\n"},
+		"two agents": {
+			network + listed + "echo 12; echo 34 ;;" + loud,
+			"docker stop 12 34\ndocker rm 12 34\ndocker network rm mine_agents\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", strings.Replace(dockerUp, "in\n", "in\n"+test.docker+"\n", 1))
+				r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+				r.want("down", composeUp+"down --remove-orphans\n"+test.want, 0)
 			})
 		})
 	}

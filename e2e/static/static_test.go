@@ -234,7 +234,7 @@ type service struct {
 }
 
 func TestCompose(t *testing.T) {
-	for _, name := range composeFiles {
+	for _, name := range append(slices.Clone(composeFiles), "docker-compose.agents.yml") {
 		text := read(t, name)
 		var model struct {
 			Name     string

@@ -103,11 +103,60 @@ func list(ctx context.Context, args []string, project string) ([]string, error) 
 	return strings.Fields(out), err
 }
 
+// agents is the label of what a platform makes for its workspaces.
+const agents = "workspace-server.installation"
+
+// Agents lists the containers and volumes of an installation.
+func Agents(ctx context.Context, installation string) ([]string, error) {
+	var found []string
+	for _, k := range kinds {
+		if k.name != "container" && k.name != "volume" {
+			continue
+		}
+		out, err := Docker(ctx, append(slices.Clone(k.list), "label="+agents+"="+installation)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range strings.Fields(out) {
+			found = append(found, k.name+" "+id)
+		}
+	}
+	return found, nil
+}
+
+// RemoveInstallation removes what a platform made for its workspaces. While it
+// runs it makes that again.
+func RemoveInstallation(ctx context.Context, installation string) error {
+	found, err := Agents(ctx, installation)
+	errs := []error{err}
+	for _, thing := range found { // containers first
+		kind, id, _ := strings.Cut(thing, " ")
+		_, err := Docker(ctx, kind, "rm", "-f", id)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// detach removes the agents that are on a network, with all of their installation.
+func detach(ctx context.Context, network string) error {
+	out, err := Docker(ctx, "ps", "-aq", "--filter", "network="+network, "--filter", "label="+agents, "--format", `{{.Label "`+agents+`"}}`)
+	errs := []error{err}
+	for _, installation := range slices.Compact(strings.Fields(out)) {
+		errs = append(errs, RemoveInstallation(ctx, installation))
+	}
+	return errors.Join(errs...)
+}
+
 // Remove removes everything that a compose project has.
 func Remove(ctx context.Context, project string) error {
 	var errs []error
 	for _, k := range kinds {
 		ids, err := list(ctx, k.list, project)
+		if k.name == "network" {
+			for _, id := range ids {
+				errs = append(errs, detach(ctx, id))
+			}
+		}
 		if err == nil && len(ids) > 0 {
 			_, err = Docker(ctx, slices.Concat(k.remove, ids)...)
 		}

@@ -31,6 +31,9 @@ func Processes(run string) Thing { return Thing{"processes", run} }
 // Project is all that a compose project has.
 func Project(name string) Thing { return Thing{"project", name} }
 
+// Installation is all that a platform made for its workspaces.
+func Installation(id string) Thing { return Thing{"installation", id} }
+
 // Container is one container, with its anonymous volumes.
 func Container(name string) Thing { return Thing{"container", name} }
 
@@ -47,6 +50,8 @@ func (t Thing) remove(ctx context.Context) error {
 		return nil
 	case "project":
 		return engine.Remove(ctx, t.name)
+	case "installation":
+		return engine.RemoveInstallation(ctx, t.name)
 	case "container":
 		_, err := engine.Docker(ctx, "rm", "-fv", t.name)
 		return err
