@@ -142,9 +142,9 @@ func database(ctx context.Context, j *janitor.Janitor, r *testrun.Run) (string, 
 	}
 	missing := engine.Missing()
 	if missing == "" {
-		url, err := postgres.Start(ctx, j)
+		server, err := postgres.Start(ctx, j)
 		if err == nil || ctx.Err() != nil {
-			return url, err
+			return server.URL, err
 		}
 		missing = err.Error()
 	}

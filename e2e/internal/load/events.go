@@ -1,15 +1,12 @@
 package load
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -119,48 +116,11 @@ func (s *subscriber) run() {
 func (s *subscriber) read(ctx context.Context) error {
 	c := &client{name: s.name, addr: s.load.opts.Addr, token: s.load.opts.Token}
 	defer c.close()
-	resp, err := c.send(ctx, request{
-		method: "GET", path: "/v1/events", accept: "text/event-stream",
-		lastEventID: strconv.FormatInt(s.last, 10), timeout: s.load.opts.Patience,
-	})
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return fmt.Errorf("status %d: %s", resp.StatusCode, body)
-	}
-	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
-		return fmt.Errorf("Content-Type %q, want text/event-stream", got)
-	}
-	s.streams++
-	if err := c.conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	conn := c.conn
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	var id, data string
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case name == "id":
-			id = value
-		case name == "data":
-			data += value
-		case lines.Text() == "" && data != "":
-			if err := s.event(id, data); err != nil {
-				s.load.fail(s.name, "watch events", err)
-			}
-			data = ""
+	return c.follow(ctx, s.last, s.load.opts.Patience, func() { s.streams++ }, func(id, data string) {
+		if err := s.event(id, data); err != nil {
+			s.load.fail(s.name, "watch events", err)
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("the stream was cut: %w", err)
-	}
-	return nil
+	})
 }
 
 func (s *subscriber) event(id, data string) error {

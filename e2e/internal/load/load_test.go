@@ -1,10 +1,12 @@
 package load
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,5 +193,38 @@ func TestIdleClose(t *testing.T) {
 		for !closedByPeer(c.conn) {
 			pause(t.Context(), time.Millisecond)
 		}
+	}
+}
+
+// TestFollow: a stream is read until the reader has enough, and that it was
+// ended before is told.
+func TestFollow(t *testing.T) {
+	f := &fake{changed: make(chan struct{})}
+	s := httptest.NewServer(f)
+	defer s.Close()
+	addr := s.Listener.Addr().String()
+	c := NewCaller("a token", addr)
+	defer c.Close()
+	for range 3 {
+		if status, answer, err := c.Do(t.Context(), "POST", "/v1/workspaces", `{"name": "one"}`); status != http.StatusCreated || err != nil {
+			t.Fatalf("Do(POST /v1/workspaces) = %d, %s, %v, want 201", status, answer, err)
+		}
+	}
+	if c.client.used != 3 {
+		t.Errorf("%d of 3 requests came over the last connection, want all", c.client.used)
+	}
+	var ids []string
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Follow(ctx, "a token", addr, 1, func() { ids = append(ids, "began") }, func(id, _ string) {
+		if ids = append(ids, id); id == "3" {
+			cancel()
+		}
+	})
+	if want := []string{"began", "2", "3"}; err != nil || !slices.Equal(ids, want) {
+		t.Errorf("Follow(after 1) = %v, %v, want nil, %v", err, ids, want)
+	}
+	err = Follow(t.Context(), "a token", addr, 3, func() {}, func(string, string) {})
+	if want := "the server ended the stream"; err == nil || err.Error() != want {
+		t.Errorf("Follow() = %v of a stream that ends, want %q", err, want)
 	}
 }

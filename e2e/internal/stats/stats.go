@@ -9,8 +9,8 @@ import (
 
 // A Summary is what is told about a series of measurements.
 type Summary struct {
-	N                int
-	Median, P95, Max time.Duration
+	N                     int
+	Median, P95, P99, Max time.Duration
 }
 
 // Of sums up a series; the zero Summary stands for none.
@@ -19,7 +19,7 @@ func Of(series []time.Duration) Summary {
 		return Summary{}
 	}
 	s := slices.Sorted(slices.Values(series))
-	return Summary{N: len(s), Median: quantile(s, 0.5), P95: quantile(s, 0.95), Max: s[len(s)-1]}
+	return Summary{N: len(s), Median: quantile(s, 0.5), P95: quantile(s, 0.95), P99: quantile(s, 0.99), Max: s[len(s)-1]}
 }
 
 // quantile returns the smallest value that a share q of the sorted series does
@@ -42,3 +42,8 @@ func (s Summary) String() string {
 
 // Seconds prints a duration as seconds to the hundredth.
 func Seconds(d time.Duration) string { return fmt.Sprintf("%.2fs", d.Seconds()) }
+
+// Milliseconds prints a duration as milliseconds to the tenth.
+func Milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000)
+}
