@@ -5,7 +5,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,10 +20,10 @@ const maxAnswer = 64 << 20
 
 // Client calls one server with one token.
 type Client struct {
-	base  *url.URL
-	token string
-	roots *x509.CertPool // nil: the machine's
-	retry retrier
+	base      *url.URL
+	token     string
+	transport *http.Transport
+	retry     retrier
 }
 
 // New returns a client of the server at an address that config.CheckServer
@@ -34,7 +33,7 @@ func New(address, token string, told func(why error)) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the server's address: %w", err)
 	}
-	return &Client{base: base, token: token, retry: retrier{pause: pause, told: told}}, nil
+	return &Client{base: base, token: token, transport: newTransport(), retry: retrier{pause: pause, told: told}}, nil
 }
 
 // Document is a value together with the JSON that it was read from, which may
@@ -102,13 +101,14 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 }
 
 // open sends a call and returns an answer of success, whose body the caller
-// closes. It fails with *Error and with *Unreachable.
+// closes, and which may be silent for so long. It fails with *Error and with
+// *Unreachable.
 func (c *Client) open(ctx context.Context, in call, silence time.Duration) (*http.Response, error) {
 	req, err := c.request(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := roundTrip(req, c.roots, silence)
+	resp, err := c.send(req, silence)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
@@ -127,7 +127,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 
 // do sends a call and reads the answer into a value, unless that is nil.
 func (c *Client) do(ctx context.Context, in call, into any) error {
-	resp, err := c.open(ctx, in, 0)
+	resp, err := c.open(ctx, in, forever)
 	if err != nil {
 		return err
 	}

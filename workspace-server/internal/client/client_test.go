@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
@@ -119,7 +121,13 @@ func TestListFollowsCursors(t *testing.T) {
 	for _, tt := range tests {
 		f := newFake(t, tt.pages...)
 		c, _ := newClient(t, f.URL)
-		got, err := c.Workspaces(t.Context(), Filter{}, tt.limit)
+		dialed := 0
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(conn httptrace.GotConnInfo) {
+			if !conn.Reused {
+				dialed++
+			}
+		}})
+		got, err := c.Workspaces(ctx, Filter{}, tt.limit)
 		var ids, queries []string
 		for _, item := range got.Items {
 			ids = append(ids, item.Value.ID)
@@ -129,6 +137,9 @@ func TestListFollowsCursors(t *testing.T) {
 		}
 		if err != nil || strings.Join(ids, " ") != tt.ids || got.Next != tt.next || !slices.Equal(queries, tt.queries) {
 			t.Errorf("Workspaces(limit %d) = %q, next %q, %v after %q, want %q, next %q after %q", tt.limit, ids, got.Next, err, queries, tt.ids, tt.next, tt.queries)
+		}
+		if dialed != len(queries) {
+			t.Errorf("Workspaces(limit %d) sends %d requests by %d connections, want one for each", tt.limit, len(queries), dialed)
 		}
 	}
 }
@@ -162,6 +173,16 @@ func TestErrors(t *testing.T) {
 	got, _ := errors.AsType[*Error](err)
 	if want := (Error{Status: 403, Detail: "No.", Kind: "k", RequestID: "req1", RetryAfter: 3 * time.Second}); got == nil || *got != want {
 		t.Errorf("a problem is read as %+v, want %+v", got, want)
+	}
+}
+
+// What is refused before it was read whole is refused, not lost.
+func TestRefusedEarly(t *testing.T) {
+	server := httptest.NewServer(problem(413, "That is too much."))
+	defer server.Close()
+	c, _ := newClient(t, server.URL)
+	if err := c.SetSecret(t.Context(), "ws_a", "A", strings.Repeat("a", 8<<20)); StatusOf(err) != 413 || err.Error() != "That is too much." {
+		t.Errorf("SetSecret of 8 MiB that the server does not read = %v, want what it says, of status 413", err)
 	}
 }
 
@@ -363,8 +384,10 @@ func TestTLS(t *testing.T) {
 	if _, err := c.Workspace(t.Context(), "ws_a"); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate that nobody vouches for: %v, want an error", err)
 	}
-	c.roots = x509.NewCertPool()
-	c.roots.AddCert(server.Certificate())
+	c, _ = newClient(t, server.URL)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	if got, err := c.Workspace(t.Context(), "ws_a"); err != nil || got.Value.ID != "ws_a" {
 		t.Errorf("Workspace by TLS = %q, %v, want ws_a", got.Value.ID, err)
 	}

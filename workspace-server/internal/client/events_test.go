@@ -152,13 +152,34 @@ func TestFollowEnds(t *testing.T) {
 	for err == nil {
 		_, err = resp.Body.Read(buf)
 	}
-	if !strings.Contains(err.Error(), "i/o timeout") {
-		t.Errorf("a silent stream ends with %v, want a timeout", err)
+	if err.Error() != "nothing came for 20ms" {
+		t.Errorf("a silent stream ends with %v, want an error that says so", err)
 	}
 	if err := resp.Body.Close(); err != nil {
 		t.Error(err)
 	}
+	f = newFake(t, func(http.ResponseWriter, *http.Request) { <-release })
+	c, _ = newClient(t, f.URL)
+	_, err = c.open(t.Context(), call{method: "GET", path: []string{"events"}}, 20*time.Millisecond)
+	if want := "the connection to " + f.URL + " failed: nothing came for 20ms"; err == nil || err.Error() != want || !passing(err) {
+		t.Errorf("a stream that does not begin = %v, want %s, which may pass", err, want)
+	}
 	close(release)
+
+	// Only what is waited for counts: who reads may take longer.
+	f = newFake(t, frames(event(1), event(2)))
+	c, _ = newClient(t, f.URL)
+	resp, err = c.open(t.Context(), call{method: "GET", path: []string{"events"}}, forever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched := resp.Body.(*body)
+	if _, err := watched.Read(buf[:1]); err != nil || watched.watch.Stop() {
+		t.Errorf("after a read, %v, the silence is still measured, want that it is not", err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestEvents(t *testing.T) {

@@ -153,7 +153,7 @@ func (c *Client) Logs(ctx context.Context, id string, tail int, follow bool, w i
 	if follow {
 		values.Set("follow", "1")
 	}
-	resp, err := c.open(ctx, call{method: "GET", path: []string{"workspaces", id, "logs"}, query: values}, 0)
+	resp, err := c.open(ctx, call{method: "GET", path: []string{"workspaces", id, "logs"}, query: values}, forever)
 	if err != nil {
 		return err
 	}
