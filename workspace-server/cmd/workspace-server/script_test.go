@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"workspace-server/internal/store/storetest"
 )
@@ -32,7 +34,7 @@ func TestScripts(t *testing.T) {
 			storetest.Each(t, func(t *testing.T, database storetest.Database) {
 				testscript.Run(t, testscript.Params{
 					Files:               []string{file},
-					Setup:               func(env *testscript.Env) error { return setup(env, database) },
+					Setup:               func(env *testscript.Env) error { return setup(env, database, file) },
 					RequireExplicitExec: true,
 					RequireUniqueNames:  true,
 					Deadline:            time.Now().Add(scriptTimeout),
@@ -50,16 +52,27 @@ func TestScripts(t *testing.T) {
 type scripted struct {
 	start func(env ...string) *process
 	now   *process
+	stops int // how often a server was stopped
 }
 
 type scriptedKey struct{}
 
 // setup gives a script an address to serve at, which it keeps when a server
 // stops, and a state directory. Both are where a client looks by itself.
-func setup(env *testscript.Env, database storetest.Database) error {
+func setup(env *testscript.Env, database storetest.Database, file string) error {
 	t := env.T().(testing.TB)
 	ln, url := listenLoopback(t)
-	env.Values[scriptedKey{}] = &scripted{start: func(vars ...string) *process { return start(t, ln, database, vars...) }}
+	s := &scripted{start: func(vars ...string) *process { return start(t, ln, database, vars...) }}
+	env.Values[scriptedKey{}] = s
+	stops, err := countStops(file)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if !t.Failed() {
+			s.checkEnd(t, stops, database.Dir)
+		}
+	})
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -77,6 +90,38 @@ func setup(env *testscript.Env, database storetest.Database) error {
 	env.Setenv("GOCOVERDIR", t.TempDir())
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	return nil
+}
+
+// countStops returns how often a script stops the server. That has to be its
+// last command.
+func countStops(file string) (int, error) {
+	script, err := txtar.ParseFile(file)
+	if err != nil {
+		return 0, err
+	}
+	lines := strings.Split(strings.TrimSpace(string(script.Comment)), "\n")
+	if lines[len(lines)-1] != "shutdown" {
+		return 0, fmt.Errorf("%s ends with %q, want shutdown", file, lines[len(lines)-1])
+	}
+	stops := 0
+	for _, line := range lines {
+		if line == "shutdown" {
+			stops++
+		}
+	}
+	return stops, nil
+}
+
+// checkEnd fails a script that has ended before its last line, as "stop" and
+// "skip" let it, or that has left agents running.
+func (s *scripted) checkEnd(t testing.TB, stops int, dir string) {
+	if s.stops != stops || s.now != nil {
+		t.Errorf("the server was stopped %d times, want %d: the script has not come to its last line", s.stops, stops)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "agents", "*", "ws_*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("agents are left, in %q, %v: the script has to delete their workspaces", left, err)
+	}
 }
 
 func usage(ts *testscript.TestScript, text string, wrong bool) {
@@ -98,6 +143,7 @@ func stopScript(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, "shutdown, after serve", neg || len(args) > 0 || s.now == nil)
 	s.now.stop()
 	s.now = nil
+	s.stops++
 }
 
 // crashScript ends the server as a power cut does.
