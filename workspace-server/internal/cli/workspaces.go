@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +120,7 @@ func create(c *command) action {
 	c.flags.Func("label", "a label, as `name=value`; may be given several times", func(label string) error {
 		return addLabel(&spec.Labels, label)
 	})
+	c.flags.Int64Var(&spec.IdleMinutes, "idle", 0, "after how many `minutes` without anything to do it is hibernated; 0 is never")
 	key := c.flags.String("key", "", "a `text` that names this one workspace: with it, the command may be repeated and makes no second one")
 	starts := c.flags.Bool("start", false, "start it at once")
 	wait := c.flags.Bool("wait", false, "with --start: until it runs")
@@ -213,12 +215,17 @@ func set(c *command) action {
 		return nil
 	})
 	c.flags.Func("no-label", "the `name` of a label that goes; may be given several times", func(name string) error { labels[name] = nil; return nil })
+	c.flags.Func("idle", "after how many `minutes` without anything to do it is hibernated; 0 is never", func(text string) error {
+		minutes, err := strconv.ParseInt(text, 10, 64)
+		patch["idle_minutes"] = minutes
+		return err
+	})
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		if len(labels) > 0 {
 			patch["labels"] = labels
 		}
 		if len(patch) == 0 {
-			return c.misuse(errors.New("say what is to change, by --name, --parent, --label or --no-label"))
+			return c.misuse(errors.New("say what is to change, by --name, --parent, --label, --no-label or --idle"))
 		}
 		if parent, ok := patch["parent"].(string); ok {
 			id, err := parentOf(ctx, api, parent)

@@ -59,11 +59,12 @@ func (c *Client) Workspace(ctx context.Context, id string) (found Workspace, err
 
 // Spec is what a workspace is made from.
 type Spec struct {
-	Name     string            `json:"name"`
-	Template string            `json:"template,omitempty"`
-	Parent   string            `json:"parent,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Desired  workspace.State   `json:"desired,omitempty"` // empty: the server's choice
+	Name        string            `json:"name"`
+	Template    string            `json:"template,omitempty"`
+	Parent      string            `json:"parent,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	IdleMinutes int64             `json:"idle_minutes,omitempty"`
+	Desired     workspace.State   `json:"desired,omitempty"` // empty: the server's choice
 }
 
 // Create makes a workspace. It is tried again, until ctx is done, while the
