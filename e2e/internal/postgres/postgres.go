@@ -45,7 +45,8 @@ func start(ctx context.Context, j *janitor.Janitor, options, settings []string) 
 	}
 	_, err := engine.Docker(ctx, slices.Concat(
 		[]string{"run", "-d", "--name", name, "-p", "127.0.0.1::5432", "-e", "POSTGRES_PASSWORD=" + password, "-e", "POSTGRES_DB=test"},
-		options, []string{Image}, settings)...)
+		options, []string{Image}, settings,
+	)...)
 	if err != nil {
 		return Server{}, err
 	}

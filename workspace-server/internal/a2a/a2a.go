@@ -216,7 +216,8 @@ func (p *Proxy) explain(err error, connected bool) error {
 		return workspace.Wrap(workspace.Unavailable, "The agent cannot be reached at the moment. It got nothing; try again.", err)
 	case errors.Is(err, silent{}):
 		return workspace.Wrap(workspace.BadGateway, fmt.Sprintf(
-			"The agent did not answer within %v. It may have got the message, so ask it before you send that again.", p.silence), err)
+			"The agent did not answer within %v. It may have got the message, so ask it before you send that again.", p.silence,
+		), err)
 	}
 	return workspace.Wrap(workspace.BadGateway,
 		"The agent ended without an answer. It may have got the message, so ask it before you send that again.", err)

@@ -45,7 +45,8 @@ func TestMessageIsPassedOn(t *testing.T) {
 		_, _ = io.WriteString(w, "\x00answer\xff")
 	})
 	p := newPlatform(t, Target{Address: a.address})
-	resp, answer := p.send(body,
+	resp, answer := p.send(
+		body,
 		"Content-Type: application/a2a+json", "Accept: text/event-stream, application/json", "A2A-Version: 0.3", "A2A-Extensions: x", "A2A-Extensions: y",
 		"Traceparent: 00-"+traceID+"-00f067aa0ba902b7-01", "Tracestate: a=b", "A2A-Hop: z", "Connection: A2A-Hop, keep-alive",
 		"Authorization: Bearer wst_secret", "Cookie: a=b", "Proxy-Authorization: x", "X-Forwarded-For: 1.1.1.1", "Forwarded: for=x",

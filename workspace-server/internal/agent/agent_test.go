@@ -331,9 +331,17 @@ func TestCallsAgain(t *testing.T) {
 	// It waits longer each time, but not for ever; and as long as it is told.
 	const second = time.Second
 	limits := [][2]time.Duration{
-		{second / 10, second / 5}, {second / 5, 2 * second / 5}, {2 * second / 5, 4 * second / 5}, {4 * second / 5, 8 * second / 5},
-		{9 * second, 9 * second}, {16 * second / 5, 32 * second / 5}, {5 * second, 10 * second},
-		{7 * second, 7 * second}, {second / 10, second / 5}, {second / 5, 2 * second / 5}, {7 * second, 7 * second},
+		{second / 10, second / 5},
+		{second / 5, 2 * second / 5},
+		{2 * second / 5, 4 * second / 5},
+		{4 * second / 5, 8 * second / 5},
+		{9 * second, 9 * second},
+		{16 * second / 5, 32 * second / 5},
+		{5 * second, 10 * second},
+		{7 * second, 7 * second},
+		{second / 10, second / 5},
+		{second / 5, 2 * second / 5},
+		{7 * second, 7 * second},
 	}
 	took := naps.list()
 	if len(took) != len(limits) {

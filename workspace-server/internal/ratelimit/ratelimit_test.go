@@ -26,7 +26,9 @@ func TestTake(t *testing.T) {
 		key   string
 		want  time.Duration
 	}{
-		{0, "a", 0}, {0, "a", 0}, {0, "a", 0}, // at once
+		{0, "a", 0},
+		{0, "a", 0},
+		{0, "a", 0}, // at once
 		{0, "a", 100 * ms},
 		{0, "b", 0}, // each for itself
 		{40 * ms, "a", 60 * ms},
@@ -34,7 +36,10 @@ func TestTake(t *testing.T) {
 		{0, "a", 100 * ms},
 		{-time.Hour, "a", 100 * ms}, // a clock that goes back
 		{time.Hour, "a", 100 * ms},
-		{time.Hour, "a", 0}, {0, "a", 0}, {0, "a", 0}, {0, "a", 100 * ms}, // no more than the burst
+		{time.Hour, "a", 0},
+		{0, "a", 0},
+		{0, "a", 0},
+		{0, "a", 100 * ms}, // no more than the burst
 	} {
 		c.t = c.t.Add(step.after)
 		wait := l.Wait(step.key)

@@ -137,12 +137,12 @@ func TestLogIsBounded(t *testing.T) {
 // One that falls behind misses something, but goes on with whole files.
 func TestLogIsFasterThanItsReader(t *testing.T) {
 	k, alive := written(t)
-	r, err := openLogs(t.Context(), k, 0, true)
-	if err == nil {
+	if _, err := openLogs(t.Context(), k, 0, true); err == nil {
 		t.Fatal("there is no log yet, and it can be opened")
 	}
 	writeLog(t, k, 12, "one\n")
-	if r, err = openLogs(t.Context(), k, -1, true); err != nil {
+	r, err := openLogs(t.Context(), k, -1, true)
+	if err != nil {
 		t.Fatal(err)
 	}
 	writeLog(t, k, 12, "two\n", "tre\n", "for\n")
