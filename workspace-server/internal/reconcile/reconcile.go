@@ -45,7 +45,7 @@ type Reconciler struct {
 
 const (
 	workers     = 8
-	lease       = 30 * time.Second
+	lease       = 10 * time.Second // how long a server that is killed holds others up
 	renewEvery  = 2 * time.Second
 	pollEvery   = time.Second // for what other servers, and the clock, make due
 	sweepEvery  = 3 * time.Second
