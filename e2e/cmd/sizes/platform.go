@@ -165,9 +165,27 @@ func (p *platform) check(ctx context.Context, s sizes) ([]item, error) {
 		if err := ask(ctx, c, http.StatusOK, &w, "GET", "/v1/workspaces/"+e.Workspace, ""); err != nil {
 			return nil, err
 		}
-		if !bytes.Equal(bytes.TrimSpace(w), e.Data) {
-			return nil, fmt.Errorf("event %d tells\n%s\nof the workspace\n%s", e.Seq, e.Data, w)
+		if err := agree(e.Data, w); err != nil {
+			return nil, fmt.Errorf("event %d: %w", e.Seq, err)
 		}
 	}
 	return all, nil
+}
+
+// agree fails unless a workspace is as an event tells. It may have fields that
+// the event has not, as with all events of before there was such a field.
+func agree(event, workspace []byte) error {
+	var told, is map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(event, &told), json.Unmarshal(workspace, &is)); err != nil {
+		return err
+	}
+	for name, value := range told {
+		if !bytes.Equal(value, is[name]) {
+			return fmt.Errorf("its %s is %s, and the workspace's is %s", name, value, is[name])
+		}
+	}
+	if len(told) == 0 {
+		return errors.New("it tells nothing")
+	}
+	return nil
 }

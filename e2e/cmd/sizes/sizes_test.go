@@ -94,6 +94,24 @@ func TestLists(t *testing.T) {
 	}
 }
 
+func TestAgree(t *testing.T) {
+	const workspace = `{"id":"ws_a","labels":{"team":"blue"},"revision":3,"newer":0}`
+	tests := []struct{ event, want string }{
+		{`{"id":"ws_a","labels":{"team":"blue"},"revision":3,"newer":0}`, ""},
+		{`{"revision":3,"id":"ws_a"}`, ""},
+		{`{"id":"ws_a","revision":2}`, "its revision is 2, and the workspace's is 3"},
+		{`{"id":"ws_a","labels":{"team":"red"}}`, `its labels is {"team":"red"}, and the workspace's is {"team":"blue"}`},
+		{`{"id":"ws_a","older":1}`, "its older is 1, and the workspace's is "},
+		{`{}`, "it tells nothing"},
+		{`{`, "unexpected end of JSON input"},
+	}
+	for _, tt := range tests {
+		if err := agree([]byte(tt.event), []byte(workspace)); tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+			t.Errorf("agree(%s) = %v, want %q", tt.event, err, tt.want)
+		}
+	}
+}
+
 func TestPath(t *testing.T) {
 	tests := []struct{ query, cursor, want string }{
 		{"", "", "/v1/workspaces?limit=50"},
