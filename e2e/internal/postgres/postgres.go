@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
+	"net/url"
 	"os/exec"
 	"slices"
 	"strings"
@@ -31,10 +33,31 @@ func Start(ctx context.Context, j *janitor.Janitor) (Server, error) {
 		[]string{"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"})
 }
 
-// StartDurable starts an empty one with the settings of production, for
-// measurements: what it has committed is on the disk.
+// StartDurable starts an empty one as production has it, for measurements: what
+// it has committed is on the disk, and where containers can be reached directly,
+// no proxy stands before it.
 func StartDurable(ctx context.Context, j *janitor.Janitor) (Server, error) {
-	return start(ctx, j, nil, nil)
+	s, err := start(ctx, j, nil, nil)
+	if err != nil {
+		return s, err
+	}
+	ip, err := engine.Docker(ctx, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", s.container)
+	if err != nil {
+		return s, err
+	}
+	direct := net.JoinHostPort(strings.TrimSpace(ip), "5432")
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "tcp", direct)
+	if err != nil {
+		return s, nil // the engine is in a machine of its own
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return s, err
+	}
+	u.Host = direct
+	s.URL = u.String()
+	return s, conn.Close()
 }
 
 func start(ctx context.Context, j *janitor.Janitor, options, settings []string) (Server, error) {
