@@ -14,6 +14,10 @@ const (
 	// if there is no hint.
 	pollEvery = 250 * time.Millisecond
 
+	// hintPause is the least time from one look at the database to the next,
+	// however many hints there are: a server hears its own ones, too.
+	hintPause = 5 * time.Millisecond
+
 	pollTimeout = 5 * time.Second
 )
 
@@ -119,6 +123,13 @@ func (f *Feed) poll(ctx context.Context, lastEvent func(context.Context) (int64,
 			f.Wake(seq)
 		}
 		failing = err != nil
+		pause := time.NewTimer(hintPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
 		select {
 		case <-ticker.C:
 		case <-f.hint:

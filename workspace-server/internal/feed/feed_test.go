@@ -127,6 +127,7 @@ func TestHintIsFollowedAtOnce(t *testing.T) {
 		synctest.Wait()
 		for seq := range int64(3) {
 			source.last.Store(seq + 1)
+			time.Sleep(hintPause) // of before
 			f.Hint()
 			f.Hint()
 			synctest.Wait()
@@ -134,10 +135,17 @@ func TestHintIsFollowedAtOnce(t *testing.T) {
 				t.Errorf("event %d with a hint does not wake once, at once", seq+1)
 			}
 		}
-		f.Hint()
+		before := source.polls.Load()
+		for range 100 {
+			f.Hint()
+		}
+		time.Sleep(hintPause)
 		synctest.Wait()
 		if woken(s) {
 			t.Error("a hint without an event wakes")
+		}
+		if n := source.polls.Load() - before; n > 2 {
+			t.Errorf("100 hints at once make %d polls, want them to be taken together", n)
 		}
 	})
 }

@@ -47,7 +47,8 @@ const (
 	workers     = 8
 	lease       = 10 * time.Second // how long a server that is killed holds others up
 	renewEvery  = 2 * time.Second
-	pollEvery   = time.Second // for what other servers, and the clock, make due
+	pollEvery   = time.Second           // for what other servers, and the clock, make due
+	wakePause   = 10 * time.Millisecond // from one look at the database to the next, however often it is woken
 	sweepEvery  = 3 * time.Second
 	stopGrace   = 10 * time.Second
 	giveBack    = 5 * time.Second // how long the database may take at the end
@@ -86,12 +87,27 @@ func (r *Reconciler) Run(ctx context.Context) {
 				continue // there may be more
 			}
 		}
+		if !wait(ctx, wakePause) {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.Wake:
 		case <-poll.C:
 		}
+	}
+}
+
+// wait returns false when ctx is done before the time is over.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -21,12 +21,8 @@ func (r *Reconciler) sweepForEver(ctx context.Context) {
 			r.hearsSince.Store(new(time.Now()))
 		}
 		// Servers that were started together need not ask together.
-		pause := time.NewTimer(sweepEvery + rand.N(sweepEvery/2))
-		select {
-		case <-ctx.Done():
-			pause.Stop()
+		if !wait(ctx, sweepEvery+rand.N(sweepEvery/2)) {
 			return
-		case <-pause.C:
 		}
 	}
 }

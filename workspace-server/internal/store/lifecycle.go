@@ -135,7 +135,7 @@ func (s *Store) transitions(ctx context.Context, id string, before int64, limit 
 func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration, limit int) ([]workspace.Claim, error) {
 	var claims []workspace.Claim
 	rows, err := s.claimDue(ctx, "workspaces", workColumns, owner, lease, limit)
-	if err == nil {
+	if rows != nil {
 		defer rows.Close()
 		for rows.Next() {
 			var c workspace.Claim
@@ -150,9 +150,12 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration, li
 }
 
 // claimDue claims the rows of a table that are due, and returns columns of
-// them and their epochs.
+// them and their epochs; nil if nothing is due.
 func (s *Store) claimDue(ctx context.Context, table, columns, owner string, lease time.Duration, limit int) (*sql.Rows, error) {
 	now := s.db.dialect.now
+	if due, err := s.isDue(ctx, table); err != nil || !due {
+		return nil, err
+	}
 	return s.db.write.QueryContext(ctx, `
 		WITH picked AS MATERIALIZED (
 			SELECT id FROM `+table+` WHERE due <= $1 AND owner_until <= `+now+` ORDER BY due LIMIT $2`+s.db.dialect.skipLocked+`
@@ -161,6 +164,16 @@ func (s *Store) claimDue(ctx context.Context, table, columns, owner string, leas
 		WHERE id IN (SELECT id FROM picked) AND owner_until <= `+now+`
 		RETURNING `+columns+`, epoch`,
 		s.now().UnixMilli(), limit, owner, lease.Milliseconds())
+}
+
+// isDue keeps those who look often from writing, of whom SQLite has one at a time.
+func (s *Store) isDue(ctx context.Context, table string) (bool, error) {
+	var one int
+	err := s.db.read.QueryRowContext(ctx, `SELECT 1 FROM `+table+` WHERE due <= $1 LIMIT 1`, s.now().UnixMilli()).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Renew implements workspace.Desk.

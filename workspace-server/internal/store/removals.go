@@ -27,7 +27,7 @@ func number(b bool) int {
 func (s *Store) ClaimRemovals(ctx context.Context, owner string, lease time.Duration, limit int) ([]workspace.Removal, error) {
 	var claims []workspace.Removal
 	rows, err := s.claimDue(ctx, "removals", "id, keep_data, attempts", owner, lease, limit)
-	if err == nil {
+	if rows != nil {
 		defer rows.Close()
 		for rows.Next() {
 			var r workspace.Removal
