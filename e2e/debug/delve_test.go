@@ -178,7 +178,8 @@ func attachAndDetach(t *testing.T, l *loop.Loop) {
 		if pid == state.PID {
 			// Its pool of connections grows by what happens to be asked of the
 			// database at once, but not with each session.
-			most += n / 2
+			const pool = 16
+			most += min(n/2, pool)
 		}
 		// The last dlv may be about to end.
 		for after[i] = usageOf(t, l, pid); after[i].descriptors > most; after[i] = usageOf(t, l, pid) {

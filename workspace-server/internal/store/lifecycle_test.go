@@ -249,6 +249,35 @@ func TestRemovals(t *testing.T) {
 	})
 }
 
+// TestInstallation: servers of one database are one installation, whichever of
+// them comes first.
+func TestInstallation(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		servers := []*store.Store{
+			store.New(database.Migrated(t), func(int64) {}),
+			store.New(database.Open(t), func(int64) {}),
+		}
+		var mu sync.Mutex
+		seen := map[string]bool{}
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				id, err := servers[i%2].Installation(t.Context())
+				if err != nil || id == "" {
+					t.Errorf("Installation() = %q, %v, want a name", id, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				seen[id] = true
+			})
+		}
+		wg.Wait()
+		if len(seen) != 1 {
+			t.Errorf("the servers of one database are the installations %v, want one", seen)
+		}
+	})
+}
+
 // TestModel does random things on two servers, with crashes, and compares what
 // is stored with the lifecycle's functions alone.
 func TestModel(t *testing.T) {

@@ -69,15 +69,21 @@ func (s *Store) Known(ctx context.Context, id string) (bool, error) {
 // Installation returns the name of this database's workspaces as a whole, which
 // it is given once and for all: another database is another installation.
 func (s *Store) Installation(ctx context.Context) (string, error) {
+	// It is asked for at each start, and is there at all but the first.
+	const query = `SELECT id FROM installation WHERE singleton = 1`
 	var id string
-	err := s.db.update(ctx, func(tx *sql.Tx) error {
+	err := s.db.read.QueryRowContext(ctx, query).Scan(&id)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, s.db.fail("look up the installation", err)
+	}
+	err = s.db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO installation (singleton, id) VALUES (1, $1) ON CONFLICT (singleton) DO NOTHING`,
 			strings.ToLower(rand.Text()))
 		if err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, `SELECT id FROM installation WHERE singleton = 1`).Scan(&id)
+		return tx.QueryRowContext(ctx, query).Scan(&id)
 	})
 	return id, s.db.fail("name the installation", err)
 }
