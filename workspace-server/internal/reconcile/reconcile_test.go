@@ -554,9 +554,10 @@ func TestReadyBeforeRecorded(t *testing.T) {
 		s.die(early, "start")
 		s.machine.after = nil
 		s.run("second", outfit{})
-		w := s.until(early, "provisioned", provisioned)
-		if w.Status.State != workspace.StateRunning || w.Address == "" || w.Due != 0 {
-			t.Errorf("it is %+v, want it running at an address, with nothing to be done", w)
+		// That it is provisioned and that nothing is left to do are two writes.
+		w := s.until(early, "provisioned and left alone", func(w workspace.Work) bool { return provisioned(w) && w.Due == 0 })
+		if w.Status.State != workspace.StateRunning || w.Address == "" {
+			t.Errorf("it is %+v, want it running at an address", w)
 		}
 	})
 }
