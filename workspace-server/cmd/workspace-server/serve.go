@@ -21,6 +21,7 @@ import (
 	"workspace-server/internal/store"
 	"workspace-server/internal/sweep"
 	"workspace-server/internal/systemd"
+	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/vault"
 	"workspace-server/migrations"
@@ -111,6 +112,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		Workspaces:  workspaces,
 		Events:      workspaces,
 		Feed:        events,
+		Tail:        tail.New(workspaces),
 		Templates:   dir,
 		Agents:      workspaces,
 		Messages:    a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),

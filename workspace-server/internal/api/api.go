@@ -12,6 +12,7 @@ import (
 
 	"workspace-server/internal/feed"
 	"workspace-server/internal/metrics"
+	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -48,6 +49,7 @@ type Deps struct {
 	Workspaces  workspace.Store
 	Events      workspace.EventLog
 	Feed        *feed.Feed
+	Tail        *tail.Tail // of Events
 	Templates   Templates
 	Tokens      token.Store
 	Secrets     Secrets

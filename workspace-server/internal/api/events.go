@@ -12,10 +12,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-const (
-	maxWait      = 30 // seconds
-	eventsAtOnce = 200
-)
+const maxWait = 30 // seconds
 
 // events is the answer to a long poll. Last is the place to continue from.
 type events struct {
@@ -63,43 +60,21 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 		return workspace.Errorf(workspace.Invalid,
 			"There is no event %d yet; the last one is %d. If the database was replaced, start without a number.", after, last)
 	}
-	switch {
-	case !stream && !given:
-		return a.pollEvents(w, r, workspace.Oldest, time.Duration(wait)*time.Second)
-	case !stream:
-		return a.pollEvents(w, r, after, time.Duration(wait)*time.Second)
-	case !given:
-		return a.streamEvents(w, r, last)
-	}
-	if err := a.Events.Kept(r.Context(), after); err != nil {
-		return err
-	}
-	return a.streamEvents(w, r, after)
-}
-
-// eventsAfter returns the next events after a number that a caller may see, and
-// the number up to which there are no others: who sees few of them must not
-// count as one who is behind.
-func (a *api) eventsAfter(ctx context.Context, of string, after int64) ([]workspace.Event, int64, error) {
-	upTo := after
-	if of != "" || after == workspace.Oldest {
-		last, err := a.Events.LastEvent(ctx)
-		if err != nil {
-			return nil, 0, err
+	if given {
+		// Also of what is in memory still: which server is asked must not matter.
+		if err := a.Events.Kept(r.Context(), after); err != nil {
+			return err
 		}
-		upTo = last
 	}
-	items, err := a.Events.Events(ctx, of, after, eventsAtOnce)
-	if err != nil {
-		return nil, 0, err
+	switch {
+	case stream && given:
+		return a.streamEvents(w, r, after)
+	case stream:
+		return a.streamEvents(w, r, last)
+	case given:
+		return a.pollEvents(w, r, after, time.Duration(wait)*time.Second)
 	}
-	switch n := len(items); {
-	case n == eventsAtOnce:
-		upTo = items[n-1].Seq
-	case n > 0:
-		upTo = max(upTo, items[n-1].Seq)
-	}
-	return items, upTo, nil
+	return a.pollEvents(w, r, workspace.Oldest, time.Duration(wait)*time.Second)
 }
 
 // startOf reads the number to start after, and whether there is one.
@@ -148,21 +123,25 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	for {
-		items, upTo, err := a.eventsAfter(r.Context(), of, after)
+		next, err := a.Tail.After(r.Context(), of, after)
 		if err != nil {
 			return err
 		}
-		if len(items) > 0 {
-			return writeJSON(w, http.StatusOK, events{Items: items, Last: upTo})
+		after = next.UpTo
+		if len(next.Events) > 0 {
+			return writeJSON(w, http.StatusOK, events{Items: next.Events, Last: after})
 		}
-		after = upTo
+		if next.More {
+			continue
+		}
+		sub.Seen(after)
 		select {
 		case <-sub.C:
 			continue
 		case <-ctx.Done():
 		case <-a.Stopping.Done():
 		}
-		return writeJSON(w, http.StatusOK, events{Items: items, Last: after})
+		return writeJSON(w, http.StatusOK, events{Items: next.Events, Last: after})
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/vault"
@@ -87,6 +88,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Workspaces:  a.store,
 		Events:      a.store,
 		Feed:        events,
+		Tail:        tail.New(a.store),
 		Templates:   templates.New(a.templates),
 		Tokens:      a.store,
 		Secrets:     a.vault,

@@ -46,7 +46,7 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	beat := time.NewTicker(a.Heartbeat)
 	defer beat.Stop()
 	for {
-		items, upTo, err := a.eventsAfter(r.Context(), of, after)
+		next, err := a.Tail.After(r.Context(), of, after)
 		if workspace.KindOf(err) == workspace.Gone {
 			return nil // which the client is told when it comes back
 		}
@@ -55,7 +55,7 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 			// client then reconnects and continues.
 			return err
 		}
-		for _, e := range items {
+		for _, e := range next.Events {
 			data, err := json.Marshal(e)
 			if err != nil {
 				return err
@@ -65,13 +65,14 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 			}
 			told = e.Seq
 		}
-		after = upTo
-		if len(items) > 0 && !out.flush() {
+		after = next.UpTo
+		if len(next.Events) > 0 && !out.flush() {
 			return nil
 		}
-		if len(items) == eventsAtOnce && a.Stopping.Err() == nil {
-			continue // there may be more
+		if next.More && a.Stopping.Err() == nil {
+			continue
 		}
+		sub.Seen(after)
 		select {
 		case <-sub.C:
 		case <-beat.C:

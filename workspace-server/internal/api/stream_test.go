@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"workspace-server/internal/feed"
+	"workspace-server/internal/tail"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -147,7 +148,7 @@ func startStream(t *testing.T, log *eventLog, f *feed.Feed, w http.ResponseWrite
 func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
 	t.Helper()
 	stopping, stop := contextWithCancel(t)
-	a := &api{Deps: Deps{Events: log, Feed: f, Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
+	a := &api{Deps: Deps{Events: log, Feed: f, Tail: tail.New(log), Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
 	done := make(chan time.Time, 1)
 	ctx := context.WithValue(t.Context(), callerKey{}, caller{Token: tokens.token()})
 	r := httptest.NewRequestWithContext(ctx, "GET", "/v1/events", nil)

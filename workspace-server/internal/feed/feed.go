@@ -43,6 +43,7 @@ type Subscription struct {
 	C    <-chan struct{}
 	c    chan struct{}
 	feed *Feed
+	seen int64 // see Seen
 }
 
 // Subscribe returns a subscription, which has to be closed. Whoever subscribes
@@ -64,8 +65,22 @@ func (s *Subscription) Close() {
 	delete(s.feed.subs, s)
 }
 
-// Wake wakes all subscribers, unless they were woken for seq or a later event
-// before. It does not block.
+// Seen says that the subscriber has read all events up to seq.
+func (s *Subscription) Seen(seq int64) {
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	s.seen = seq
+	if s.feed.last > seq {
+		return
+	}
+	select {
+	case <-s.c: // there is nothing to be read for it
+	default:
+	}
+}
+
+// Wake wakes all subscribers, unless they have seen seq, or were woken for seq
+// or a later event before. It does not block.
 func (f *Feed) Wake(seq int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +89,9 @@ func (f *Feed) Wake(seq int64) {
 	}
 	f.last = seq
 	for s := range f.subs {
-		notify(s.c)
+		if s.seen < seq {
+			notify(s.c)
+		}
 	}
 }
 

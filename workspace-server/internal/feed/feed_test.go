@@ -69,6 +69,35 @@ func TestWakeReachesAll(t *testing.T) {
 	})
 }
 
+// Who has read ahead of the notices is not woken by them.
+func TestSeen(t *testing.T) {
+	for _, c := range []struct {
+		woken, seen, again int64 // what is woken for, then seen, then woken for
+		want               bool
+	}{
+		{woken: 3, seen: 2, want: true},
+		{woken: 3, seen: 3, want: false},
+		{woken: 3, seen: 5, want: false},
+		{woken: 3, seen: 5, again: 5, want: false},
+		{woken: 3, seen: 5, again: 6, want: true},
+		{seen: 5, again: 4, want: false},
+	} {
+		f := New(slog.New(slog.DiscardHandler))
+		s, other := f.Subscribe(), f.Subscribe()
+		f.Wake(c.woken)
+		s.Seen(c.seen)
+		f.Wake(c.again)
+		if got := woken(s); got != c.want {
+			t.Errorf("Wake(%d), Seen(%d), Wake(%d): woken is %t, want %t", c.woken, c.seen, c.again, got, c.want)
+		}
+		if !woken(other) {
+			t.Errorf("Wake(%d), another's Seen(%d), Wake(%d): not woken", c.woken, c.seen, c.again)
+		}
+		s.Close()
+		other.Close()
+	}
+}
+
 func TestPollSeesOtherServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, source := run(t, slog.New(slog.DiscardHandler))

@@ -89,6 +89,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
 		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
+		"internal/tail":      {[]string{"internal/workspace"}, "it reads events ahead for others, whoever they are"},
 		"internal/systemd":   {nil, "a protocol, and not ours"},
 		"internal/trace":     {nil, "a standard, and not ours"},
 		"migrations":         {nil, "only files"},
@@ -118,7 +119,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/api": {
 			[]string{
 				"internal/a2a", "internal/feed", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
-				"internal/ratelimit", "internal/secret", "internal/templates", "internal/token", "internal/trace",
+				"internal/ratelimit", "internal/secret", "internal/tail", "internal/templates", "internal/token", "internal/trace",
 				"internal/tree", "internal/workspace",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
@@ -128,8 +129,8 @@ func TestImportDirections(t *testing.T) {
 				"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
 				"internal/feed", "internal/files", "internal/launch", "internal/migrate", "internal/plugins",
 				"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
-				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/templates",
-				"internal/token", "internal/vault", "internal/workspace", "migrations",
+				"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/tail",
+				"internal/templates", "internal/token", "internal/vault", "internal/workspace", "migrations",
 			}, "it wires everything together",
 		},
 	}
