@@ -53,8 +53,8 @@ SELECT id, name, lower(name), template, NULLIF(parent, ''), labels, desired, sta
 	generation, revision, created, updated, generation, since * generation, CASE state WHEN 'running' THEN '127.0.0.1:9' ELSE '' END
 FROM lives WHERE revision = :revisions ORDER BY i;
 
-INSERT INTO labels (workspace, name, value)
-SELECT id, key, value FROM names CROSS JOIN LATERAL (VALUES ('stage', stage), ('team', team)) AS label (key, value);
+INSERT INTO labels (workspace, name, value, created)
+SELECT id, key, value, :start + i * :step FROM names CROSS JOIN LATERAL (VALUES ('stage', stage), ('team', team)) AS label (key, value);
 
 INSERT INTO transitions (workspace, revision, generation, at, from_state, to_state, reason, message, by_whom)
 SELECT id, revision, generation, updated, before, state, reason, message, 'server'

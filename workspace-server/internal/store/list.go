@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"workspace-server/internal/workspace"
@@ -40,7 +41,8 @@ func (p *params) add(value any) string {
 // can choose an index by them.
 func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, []any) {
 	var p params
-	where := []string{"(created, id) < (" + p.add(after.Created) + ", " + p.add(after.ID) + ")"}
+	from, place, order, labels := listFrom(f.Labels, &p)
+	where := []string{"(" + place + ") < (" + p.add(after.Created) + ", " + p.add(after.ID) + ")"}
 	and := func(condition string) { where = append(where, condition) }
 	if f.State != "" {
 		and("state = " + p.add(f.State))
@@ -55,7 +57,7 @@ func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, [
 	default:
 		and("parent = " + p.add(f.Parent))
 	}
-	for _, l := range f.Labels {
+	for _, l := range labels {
 		condition := "name = " + p.add(l.Name)
 		if !l.AnyValue {
 			condition += " AND value = " + p.add(l.Value)
@@ -69,8 +71,24 @@ func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, [
 	if len(f.PeersOf) > 0 {
 		and(peers(f.PeersOf, &p))
 	}
-	return `SELECT ` + columns + ` FROM workspaces WHERE ` + strings.Join(where, " AND ") +
-		` ORDER BY created DESC, id DESC LIMIT ` + p.add(limit), p
+	return `SELECT ` + columns + ` FROM ` + from + ` WHERE ` + strings.Join(where, " AND ") +
+		` ORDER BY ` + order + ` LIMIT ` + p.add(limit), p
+}
+
+// listFrom returns what to go through in the order of age, and the labels that are
+// still to be looked for. The labels with one name and value have an index by
+// age, in which a page of the workspaces with that label is found at once,
+// whether they are few or many.
+func listFrom(labels []workspace.LabelFilter, p *params) (from, place, order string, rest []workspace.LabelFilter) {
+	for i, l := range labels {
+		if l.AnyValue {
+			continue
+		}
+		from = `(SELECT workspace AS labelled, created AS labelled_created FROM labels WHERE name = ` +
+			p.add(l.Name) + ` AND value = ` + p.add(l.Value) + `) l JOIN workspaces ON id = labelled`
+		return from, "labelled_created, labelled", "labelled_created DESC, labelled DESC", slices.Delete(slices.Clone(labels), i, i+1)
+	}
+	return "workspaces", "created, id", "created DESC, id DESC", labels
 }
 
 // peers is workspace.MayTalk as a condition.

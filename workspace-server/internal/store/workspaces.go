@@ -139,7 +139,7 @@ func insert(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 // insertLabels makes the labels of w searchable.
 func insertLabels(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 	for name, value := range w.Labels {
-		_, err := tx.ExecContext(ctx, `INSERT INTO labels (workspace, name, value) VALUES ($1, $2, $3)`, w.ID, name, value)
+		_, err := tx.ExecContext(ctx, `INSERT INTO labels (workspace, name, value, created) VALUES ($1, $2, $3, $4)`, w.ID, name, value, w.Created)
 		if err != nil {
 			return err
 		}
