@@ -25,6 +25,7 @@ type someTokens struct {
 
 	mu   sync.Mutex
 	good map[string]token.Token // by their hashes
+	late map[string]bool        // those of removed workspaces, too
 }
 
 func (s *someTokens) Authenticate(_ context.Context, hash string) (token.Token, error) {
@@ -33,6 +34,9 @@ func (s *someTokens) Authenticate(_ context.Context, hash string) (token.Token, 
 	defer s.mu.Unlock()
 	if t, ok := s.good[hash]; ok {
 		return t, nil
+	}
+	if s.late[hash] {
+		return token.Token{}, workspace.Errorf(workspace.Gone, "The workspace was removed.")
 	}
 	return token.Token{}, workspace.Errorf(workspace.Unauthorized, "This token is not known.")
 }
@@ -150,6 +154,27 @@ func TestLimitOfWrongTokens(t *testing.T) {
 		}
 		l.get("/self", here, token.NewSecret()).wantProblem(t, fmt.Sprintf("wrong token %d a second later", i), want, "")
 	}
+}
+
+// The token of a removed workspace is no wrong one, and has a limit of its own.
+func TestLimitOfLateTokens(t *testing.T) {
+	l := newLimitedAPI(t, wrongAtOnce)
+	late, fresh := token.NewSecret(), l.add("tok_fresh")
+	l.tokens.late = map[string]bool{late.Hash(): true}
+	for i := range 2 * wrongAtOnce {
+		l.get("/self", here, late).wantProblem(t, fmt.Sprint("late call ", i), http.StatusGone, "was removed")
+	}
+	l.get("/self", here, late).wantProblem(t, "one late call too many", http.StatusTooManyRequests, "This token has sent too many requests.")
+	if got := l.get("/self", here, fresh); got.status != 200 {
+		t.Errorf("a token that was never seen here, from the same address = %d %s, want 200", got.status, got.body)
+	}
+	l.tokens.mu.Lock()
+	clear(l.tokens.late)
+	l.tokens.mu.Unlock()
+	for range wrongAtOnce {
+		l.get("/self", here, late).wantProblem(t, "a late token that is not kept any more", http.StatusUnauthorized, "not known")
+	}
+	l.get("/self", here, late).wantProblem(t, "one wrong token too many", http.StatusTooManyRequests, "Too many wrong tokens")
 }
 
 func TestNoLimits(t *testing.T) {
