@@ -31,16 +31,7 @@ func within(t *testing.T, d time.Duration) context.Context { return janitor.With
 // prepare returns a loop that is not started.
 func prepare(t *testing.T, kind loop.Kind, env ...string) *loop.Loop {
 	t.Helper()
-	l, err := loop.New(within(t, time.Minute), cleaner, kind, env...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.Background()); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
-	return l
+	return loop.ForTest(within(t, time.Minute), t, cleaner, kind, env...)
 }
 
 // fails runs a target and checks that it ends soon with a failure whose line

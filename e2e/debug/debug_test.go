@@ -14,7 +14,6 @@ import (
 	"e2e/internal/load"
 	"e2e/internal/loop"
 	"e2e/internal/stats"
-	"e2e/internal/terminal"
 )
 
 // The handler of /readyz is debugged, since nothing but these tests asks for it.
@@ -57,18 +56,7 @@ func TestContainer(t *testing.T) {
 
 func run(t *testing.T, kind loop.Kind) {
 	ctx := within(t, 20*time.Minute)
-	l, err := loop.New(ctx, cleaner, kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() && l.Process != nil {
-			t.Logf("the end of what the loop printed:\n%s", terminal.Format(l.Process.Out.Since(0)))
-		}
-		if err := l.Close(context.Background()); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	l := loop.ForTest(ctx, t, cleaner, kind)
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

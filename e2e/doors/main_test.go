@@ -16,7 +16,6 @@ import (
 	"e2e/internal/engine"
 	"e2e/internal/janitor"
 	"e2e/internal/loop"
-	"e2e/internal/terminal"
 )
 
 // cleaner removes what the tests made, however they end.
@@ -38,18 +37,7 @@ type house struct {
 func build(t *testing.T, cli *devcontainer.CLI, prepare ...func(*loop.Loop) error) *house {
 	t.Helper()
 	ctx := within(t, 10*time.Minute)
-	l, err := loop.New(ctx, cleaner, loop.Container)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() && l.Process != nil {
-			t.Logf("the end of what make dev printed:\n%s", terminal.Format(l.Process.Out.Since(0)))
-		}
-		if err := l.Close(context.Background()); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	for _, fn := range prepare {
 		if err := fn(l); err != nil {
 			t.Fatal(err)

@@ -32,15 +32,7 @@ type agents struct {
 // upWithAgents starts it as an operator does who has chosen it.
 func upWithAgents(t *testing.T, ctx context.Context) *agents {
 	t.Helper()
-	l, err := loop.New(ctx, cleaner, loop.Container)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	if err := l.Checkout.Replace(".env", "AGENTS=0\n", "AGENTS=1\n", checkout.InPlace); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +52,7 @@ func upWithAgents(t *testing.T, ctx context.Context) *agents {
 			}
 		}
 	})
+	var err error
 	if a.token, err = l.Token(ctx); err != nil {
 		t.Fatal(err)
 	}

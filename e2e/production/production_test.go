@@ -368,15 +368,7 @@ func contents(t *testing.T, ctx context.Context, image string) []string {
 func TestUp(t *testing.T) {
 	engine.Need(t)
 	ctx := within(t, 10*time.Minute)
-	l, err := loop.New(ctx, cleaner, loop.Container)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	up := func() {
 		t.Helper()
 		began := time.Now()

@@ -58,18 +58,7 @@ func TestContainer(t *testing.T) {
 // run goes through the life of a loop: from a clean clone to nothing left.
 func run(t *testing.T, kind loop.Kind) {
 	ctx := within(t, 15*time.Minute)
-	l, err := loop.New(ctx, cleaner, kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() && l.Process != nil {
-			t.Logf("the end of what the loop printed:\n%s", terminal.Format(l.Process.Out.Since(0)))
-		}
-		if err := l.Close(context.Background()); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	l := loop.ForTest(ctx, t, cleaner, kind)
 	began := time.Now()
 	if err := l.Start(ctx); err != nil {
 		t.Fatalf("start from a clean clone: %v", err)

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,23 +32,12 @@ type harness struct {
 	close   func()
 }
 
-type printed struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.bytes.Write(b)
-}
+type printed struct{ testkit.Buffer }
 
 // lines returns the loop's lines, without what servers say at their start.
 func (p *printed) lines() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var out []string
-	for line := range strings.Lines(p.bytes.String()) {
+	for line := range strings.Lines(p.String()) {
 		if !strings.HasPrefix(line, "server ") {
 			out = append(out, strings.TrimSuffix(line, "\n"))
 		}

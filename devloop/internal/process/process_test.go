@@ -2,7 +2,6 @@ package process
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,26 +89,15 @@ func newStarter(t *testing.T) *Starter {
 	return s
 }
 
-// lines collects output; wait returns the first line.
-type lines struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.bytes.Write(p)
-}
+// lines collects output.
+type lines struct{ testkit.Buffer }
 
 func (l *lines) first(t *testing.T) string {
 	t.Helper()
 	var line string
 	testkit.Eventually(t, "a line of output", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
 		var ok bool
-		line, _, ok = strings.Cut(l.bytes.String(), "\n")
+		line, _, ok = strings.Cut(l.String(), "\n")
 		return ok
 	})
 	return line

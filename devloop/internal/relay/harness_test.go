@@ -457,3 +457,11 @@ func (e *editor) continues(thread int) {
 	e.t.Helper()
 	e.call("continue", map[string]int{"threadId": thread})
 }
+
+// hit has the server stop at the editor's breakpoint, and continues it.
+func (h *harness) hit(e *editor, line int) {
+	h.t.Helper()
+	greeting := h.get("/debugged")
+	e.continues(e.stoppedAt(line))
+	h.served(greeting)
+}

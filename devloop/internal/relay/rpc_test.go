@@ -347,9 +347,7 @@ func TestRPCSecondClient(t *testing.T) {
 	e.attach(line)
 	third := h.delve()
 	refused("SetApiVersion after an editor", third.answer(third.begin("SetApiVersion", arguments{"APIVersion": 2}, &struct{}{})), dapHolder)
-	greeting := h.get("/debugged")
-	e.continues(e.stoppedAt(line))
-	h.served(greeting)
+	h.hit(e, line)
 }
 
 // TestRPCJunk answers what is no JSON-RPC in plain words. The server is not

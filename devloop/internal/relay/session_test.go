@@ -23,9 +23,7 @@ func TestReloads(t *testing.T) {
 			e := h.connect(reconfigures)
 			e.attach(line)
 			for shift := 1; shift <= 4; shift++ {
-				greeting := h.get("/debugged")
-				e.continues(e.stoppedAt(line))
-				h.served(greeting)
+				h.hit(e, line)
 				at := shift
 				if !reconfigures {
 					at = 0 // where the editor has it
@@ -35,9 +33,7 @@ func TestReloads(t *testing.T) {
 				h.reload(at)
 				h.moved(shift)
 			}
-			greeting := h.get("/debugged")
-			e.continues(e.stoppedAt(line))
-			h.served(greeting)
+			h.hit(e, line)
 			if n := e.count("terminated") + e.count("exited"); n > 0 {
 				t.Errorf("%d events told of an end during the session, want 0", n)
 			}
@@ -140,9 +136,7 @@ func TestReloadWhile(t *testing.T) {
 			e.event("continued")
 			h.moved(1)
 			e.forget()
-			greeting := h.get("/debugged")
-			e.continues(e.stoppedAt(moved))
-			h.served(greeting)
+			h.hit(e, moved)
 			e.call("disconnect", nil)
 			h.undisturbed()
 		})
@@ -220,16 +214,12 @@ func TestSecondEditor(t *testing.T) {
 	if text := h.reports.text(); !strings.Contains(text, "an[2Jother (127.0.0.1:") {
 		t.Errorf("the terminal shows\n%q\nwant the second editor's name, without what would move the cursor", text)
 	}
-	greeting := h.get("/debugged")
-	first.continues(first.stoppedAt(line))
-	h.served(greeting)
+	h.hit(first, line)
 	first.conn.Close()
 	testkit.Eventually(t, "the end of the first session", func() bool { return strings.Contains(h.reports.text(), "detached") })
 	third := h.connect(true)
 	third.attach(line)
-	greeting = h.get("/debugged")
-	third.continues(third.stoppedAt(line))
-	h.served(greeting)
+	h.hit(third, line)
 }
 
 // TestRestart builds and swaps at the editor's wish, although nothing changed.
@@ -244,9 +234,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("after restart pid %d serves, before it was %d, want another", after, before)
 	}
 	h.moved(1)
-	greeting := h.get("/debugged")
-	e.continues(e.stoppedAt(line))
-	h.served(greeting)
+	h.hit(e, line)
 }
 
 // TestLineNumbers: a build that differs in nothing else serves once somebody
@@ -268,18 +256,14 @@ func TestLineNumbers(t *testing.T) {
 	_, line := h.source(3)
 	e := h.connect(true)
 	e.attach(line)
-	greeting := h.get("/debugged")
-	e.continues(e.stoppedAt(line))
-	h.served(greeting)
+	h.hit(e, line)
 	_, line = h.source(5)
 	e.move(line)
 	if got := shift(5); got != server.Swapped {
 		t.Fatalf("Swap() while somebody debugs = %v, want %v", got, server.Swapped)
 	}
 	h.moved(1)
-	greeting = h.get("/debugged")
-	e.continues(e.stoppedAt(line))
-	h.served(greeting)
+	h.hit(e, line)
 }
 
 // TestServerDies keeps the session over the end of the process.
@@ -322,9 +306,7 @@ func TestServerDies(t *testing.T) {
 			if after := h.supervisor.Serving(); after == before {
 				t.Errorf("pid %d serves on, want another", after)
 			}
-			greeting := h.get("/debugged")
-			e.continues(e.stoppedAt(line))
-			h.served(greeting)
+			h.hit(e, line)
 			if n := e.count("terminated") + e.count("exited"); n > 0 {
 				t.Errorf("%d events told of an end during the session, want 0", n)
 			}
@@ -377,9 +359,7 @@ func TestDelveDies(t *testing.T) {
 			e.attach(line)
 			tt.die(h, e)
 			h.moved(1)
-			greeting := h.get("/debugged")
-			e.continues(e.stoppedAt(line))
-			h.served(greeting)
+			h.hit(e, line)
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type harness struct {
 	path    string // of the binary that builds write
 	command Command
 	reports *reports
-	printed *printed
+	printed *testkit.Buffer
 	closed  bool
 }
 
@@ -91,23 +90,6 @@ func (r *reports) wait(t *testing.T, kind string, n int) event {
 	return r.all(kind)[n-1]
 }
 
-type printed struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.bytes.Write(b)
-}
-
-func (p *printed) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.bytes.String()
-}
-
 // start makes a supervisor. It is closed when the test ends, and has to leave
 // nothing behind.
 func start(t *testing.T) *harness {
@@ -119,7 +101,7 @@ func start(t *testing.T) *harness {
 	h := &harness{
 		t: t, address: sockets.Addresses()[0],
 		path:    filepath.Join(t.TempDir(), "server"),
-		reports: &reports{}, printed: &printed{},
+		reports: &reports{}, printed: &testkit.Buffer{},
 	}
 	h.command = h.with()
 	h.Supervisor = &Supervisor{

@@ -203,7 +203,22 @@ type Proc struct {
 
 // Processes lists those that run; zombies are left out, being gone but for
 // whoever has to wait for them. Where there is no /proc, it lists none.
-func Processes() []Proc {
+func Processes() []Proc { return list(Proc.runs) }
+
+// Children lists the running and the unreaped children of a process.
+func Children(parent int) []Proc {
+	return list(func(p Proc) bool { return p.PPID == parent })
+}
+
+// Gone reports whether no process of that number runs any more.
+func Gone(pid int) bool {
+	p, ok := lookUp(pid)
+	return !ok || !p.runs()
+}
+
+func (p Proc) runs() bool { return p.State != "Z" && p.State != "X" }
+
+func list(wanted func(Proc) bool) []Proc {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	var out []Proc
 	for _, e := range entries {
@@ -211,7 +226,7 @@ func Processes() []Proc {
 		if err != nil {
 			continue
 		}
-		if p, ok := lookUp(pid); ok && p.State != "Z" && p.State != "X" {
+		if p, ok := lookUp(pid); ok && wanted(p) {
 			out = append(out, p)
 		}
 	}
@@ -235,28 +250,6 @@ func lookUp(pid int) (Proc, bool) {
 	args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	p.Args = strings.Split(strings.TrimRight(string(args), "\x00"), "\x00")
 	return p, true
-}
-
-// Children lists the running and the unreaped children of a process.
-func Children(parent int) []Proc {
-	entries, _ := filepath.Glob("/proc/[0-9]*")
-	var out []Proc
-	for _, e := range entries {
-		pid, err := strconv.Atoi(filepath.Base(e))
-		if err != nil {
-			continue
-		}
-		if p, ok := lookUp(pid); ok && p.PPID == parent {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// Gone reports whether no process of that number runs any more.
-func Gone(pid int) bool {
-	p, ok := lookUp(pid)
-	return !ok || p.State == "Z" || p.State == "X"
 }
 
 // NeedProc skips a test that looks at processes where that is not possible.

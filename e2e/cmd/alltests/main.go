@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,27 +22,7 @@ import (
 	"e2e/internal/testrun"
 )
 
-func main() {
-	j, err := janitor.Main()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "alltests:", err)
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	err = errors.Join(run(ctx, os.Args[1:], os.Stdout, j), j.Close())
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errFailed):
-		os.Exit(1)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "alltests:", err)
-		os.Exit(1)
-	}
-}
-
-// errFailed means that the summary has said it all.
-var errFailed = errors.New("tests failed")
+func main() { janitor.Program("alltests", run) }
 
 // first are the modules that the others stand on, in this order.
 var first = []string{"workspace-server", "devloop"}
@@ -130,7 +108,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	fmt.Fprintf(out, "\nin %s\n", time.Since(began).Round(time.Second))
 	r.Summary()
 	if r.Failed > 0 {
-		return errFailed
+		return janitor.ErrTold // by the summary
 	}
 	return nil
 }

@@ -9,9 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"e2e/internal/engine"
@@ -20,20 +17,7 @@ import (
 	"e2e/internal/stats"
 )
 
-func main() {
-	j, err := janitor.Main()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	err = errors.Join(run(ctx, os.Args[1:], os.Stdout, j), j.Close())
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { janitor.Program("bench", run) }
 
 // A lane is one way to get an edit served.
 type lane interface {

@@ -9,30 +9,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"e2e/internal/engine"
 	"e2e/internal/janitor"
 )
 
-func main() {
-	j, err := janitor.Main()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sizes:", err)
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	err = errors.Join(run(ctx, os.Args[1:], os.Stdout, j), j.Close())
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "sizes:", err)
-		os.Exit(1)
-	}
-}
+func main() { janitor.Program("sizes", run) }
 
 // Sizes say what is measured.
 type sizes struct {

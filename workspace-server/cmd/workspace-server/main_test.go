@@ -11,13 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
 	"workspace-server/internal/leak"
+	"workspace-server/internal/logtest"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/token"
 )
@@ -53,30 +53,12 @@ func settings(database storetest.Database) []string {
 	}
 }
 
-// output is what a process writes, readable while it runs.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // process is a server that was started as a service manager starts one.
 type process struct {
 	t       testing.TB
 	cmd     *exec.Cmd
 	notices *net.UnixConn
-	log     *output
+	log     *logtest.Buffer
 	done    chan struct{}
 	err     error // of the process, once done is closed
 }
@@ -105,7 +87,7 @@ func startOnly(t testing.TB, ln *net.TCPListener, database storetest.Database, e
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	p := &process{t: t, notices: notices, log: &output{}, done: make(chan struct{})}
+	p := &process{t: t, notices: notices, log: &logtest.Buffer{}, done: make(chan struct{})}
 	p.cmd = command(t, nil, append(settings(database), append(env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+name)...)...)
 	p.cmd.ExtraFiles = []*os.File{socket}
 	p.cmd.Stderr = p.log

@@ -107,6 +107,8 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	wg.Go(func() { old.Run(polling) })
 	past := sweep.Sweeper{What: "transitions", Keep: cfg.EventRetention, Remove: workspaces.RemoveTransitions, Log: log}
 	wg.Go(func() { past.Run(polling) })
+	late := sweep.Sweeper{What: "tokens of removed workspaces", Keep: cfg.EventRetention, Remove: workspaces.ForgetTokens, Log: log}
+	wg.Go(func() { late.Run(polling) })
 
 	srv := server.New(api.New(api.Deps{
 		Workspaces:  workspaces,

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"workspace-server/internal/leak"
+	"workspace-server/internal/logtest"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -132,29 +132,11 @@ func (n *naps) list() []time.Duration {
 	return slices.Clone(n.took)
 }
 
-// buffer is a log that can be read while it is written.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // running is an agent that runs.
 type running struct {
 	*agent
 	url  string
-	log  *buffer
+	log  *logtest.Buffer
 	naps *naps
 	stop context.CancelFunc
 	done chan error
@@ -178,7 +160,7 @@ func runAgent(t *testing.T, p *platform, naps *naps, configs string, change func
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &buffer{}
+	log := &logtest.Buffer{}
 	r := &running{
 		agent: newAgent(s, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		url:   "http://" + ln.Addr().String(), log: log, naps: naps, done: make(chan error, 1),
@@ -543,7 +525,7 @@ func TestStopsWhileItCalls(t *testing.T) {
 
 func TestRunReadsTheEnvironment(t *testing.T) {
 	p := newPlatform(t)
-	log := &buffer{}
+	log := &logtest.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, environment(p.URL, ""), slog.New(slog.NewTextHandler(log, nil))) }()

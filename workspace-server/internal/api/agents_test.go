@@ -108,7 +108,13 @@ func TestAgents(t *testing.T) {
 			t.Errorf("after a late register the workspace is %+v, want it paused", now)
 		}
 		a.do(http.MethodDelete, path, "")
-		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a register of what is gone", http.StatusUnauthorized, "")
+		var all events
+		a.do(http.MethodGet, "/v1/events", "").decodeInto(t, &all)
+		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a register of what is gone", http.StatusGone, "was removed")
+		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a heartbeat of what is gone", http.StatusGone, "was removed")
+		if last, err := a.store.LastEvent(t.Context()); err != nil || last != all.Last {
+			t.Errorf("after late calls the last event is %d, %v, want %d", last, err, all.Last)
+		}
 		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`).wantProblem(t, "an admin's register of what is gone", http.StatusNotFound, "There is no workspace")
 	})
 }

@@ -75,9 +75,15 @@ func (a *api) authenticate(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	known, err := a.Tokens.Authenticate(r.Context(), hash)
-	if workspace.KindOf(err) == workspace.Unauthorized {
+	switch workspace.KindOf(err) {
+	case workspace.Unauthorized:
 		a.limits.failed(r, hash)
 		return caller{}, unauthorized(workspace.Message(err), invalid)
+	case workspace.Gone:
+		// It is late, and no guess: only how often it comes is limited.
+		if err := a.limits.count(caller{hash: hash}); err != nil {
+			return caller{}, err
+		}
 	}
 	return caller{known, hash}, err
 }

@@ -12,17 +12,17 @@ import (
 )
 
 // callers says which status each kind of caller is refused with.
-type callers struct{ none, other, own, admin int }
+type callers struct{ none, removed, other, own, admin int }
 
 const passes = 0 // not refused
 
 // matrix says who may use which route. One that is not here fails the test.
 func matrix() map[string]callers {
-	const no, forbidden = http.StatusUnauthorized, http.StatusForbidden
-	everybody := callers{passes, passes, passes, passes}
-	withToken := callers{no, passes, passes, passes}
-	itself := callers{no, forbidden, passes, passes}
-	admins := callers{no, forbidden, forbidden, passes}
+	const no, late, forbidden = http.StatusUnauthorized, http.StatusGone, http.StatusForbidden
+	everybody := callers{passes, passes, passes, passes, passes}
+	withToken := callers{no, late, passes, passes, passes}
+	itself := callers{no, late, forbidden, passes, passes}
+	admins := callers{no, late, forbidden, forbidden, passes}
 	return map[string]callers{
 		"GET /healthz":                               everybody,
 		"GET /readyz":                                everybody,
@@ -76,21 +76,24 @@ func matrix() map[string]callers {
 func TestAccess(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		mine, other := a.create("mine"), a.create("other")
+		removed := a.create("removed")
 		revoked := a.token(token.Spec{Role: token.Admin})
 		expired := a.token(token.Spec{Role: token.Admin, Lifetime: time.Millisecond})
-		known, err := a.store.Authenticate(t.Context(), revoked.Hash())
-		if err == nil {
-			err = a.store.RevokeToken(t.Context(), known.ID)
+		late := a.token(token.Spec{Role: token.Workspace, Workspace: removed.ID})
+		lateRevoked := a.token(token.Spec{Role: token.Workspace, Workspace: removed.ID})
+		for _, secret := range []token.Secret{revoked, lateRevoked} {
+			known, err := a.store.Authenticate(t.Context(), secret.Hash())
+			if err == nil {
+				err = a.store.RevokeToken(t.Context(), known.ID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		a.do(http.MethodDelete, "/v1/workspaces/"+removed.ID, "")
 		time.Sleep(2 * time.Millisecond)
 		ownToken := a.token(token.Spec{Role: token.Workspace, Workspace: mine.ID})
 		otherToken := a.token(token.Spec{Role: token.Workspace, Workspace: other.ID})
-		gone := a.create("gone")
-		goneToken := a.token(token.Spec{Role: token.Workspace, Workspace: gone.ID})
-		a.do(http.MethodDelete, "/v1/workspaces/"+gone.ID, "")
 
 		bearer := func(s token.Secret) string { return "Authorization: Bearer " + string(s) }
 		credentials := []struct {
@@ -105,7 +108,8 @@ func TestAccess(t *testing.T) {
 			{"cut short", bearer(a.secret[:len(a.secret)-1]), func(c callers) int { return c.none }},
 			{"revoked", bearer(revoked), func(c callers) int { return c.none }},
 			{"expired", bearer(expired), func(c callers) int { return c.none }},
-			{"deleted workspace's", bearer(goneToken), func(c callers) int { return c.none }},
+			{"removed workspace's", bearer(late), func(c callers) int { return c.removed }},
+			{"removed workspace's, revoked before", bearer(lateRevoked), func(c callers) int { return c.none }},
 			{"other workspace's", bearer(otherToken), func(c callers) int { return c.other }},
 			{"workspace's own", bearer(ownToken), func(c callers) int { return c.own }},
 			{"admin", bearer(a.secret), func(c callers) int { return c.admin }},

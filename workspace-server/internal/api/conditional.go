@@ -14,6 +14,15 @@ func etag(w workspace.Workspace) string {
 	return strconv.Quote(strconv.FormatInt(w.Revision, 10))
 }
 
+// targetOf returns the workspace that a request is to change, and the revisions
+// that it may have for that.
+func targetOf(r *http.Request) (id string, match workspace.Match, err error) {
+	if id, err = pathID(r); err == nil {
+		match, err = matchOf(r)
+	}
+	return id, match, err
+}
+
 // matchOf reads the header If-Match. It is compared strongly, so that a weak
 // tag, like one that is not ours, matches nothing.
 func matchOf(r *http.Request) (workspace.Match, error) {
@@ -31,21 +40,20 @@ func matchOf(r *http.Request) (workspace.Match, error) {
 	return match, nil
 }
 
-// hasAlready reports whether the client says, by If-None-Match, that it has
-// what the tag stands for. It is compared weakly.
-func hasAlready(r *http.Request, tag string) (bool, error) {
+// notModified answers a client that says, by If-None-Match, that it has what the
+// tag stands for, and reports whether it has done so. Tags are compared weakly.
+func notModified(w http.ResponseWriter, r *http.Request, tag string) (bool, error) {
 	tags, err := tagsOf(r, "If-None-Match")
 	for i, tag := range tags {
 		tags[i] = strings.TrimPrefix(tag, "W/")
 	}
-	return slices.Contains(tags, "*") || slices.Contains(tags, tag), err
-}
-
-// notModified answers a client that has already what it asks for.
-func notModified(w http.ResponseWriter, tag string) {
+	if !slices.Contains(tags, "*") && !slices.Contains(tags, tag) {
+		return false, err
+	}
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNotModified)
+	return true, nil
 }
 
 // tagsOf reads a header that is "*" or a list of entity tags. It returns nil

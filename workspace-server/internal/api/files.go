@@ -64,13 +64,8 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	same, err := hasAlready(r, file.ETag)
-	if err != nil {
+	if done, err := notModified(w, r, file.ETag); done || err != nil {
 		return err
-	}
-	if same {
-		notModified(w, file.ETag)
-		return nil
 	}
 	h := w.Header()
 	h.Set("Content-Type", contentType(file.Path, body))

@@ -14,11 +14,7 @@ import (
 // that is done: the workspace's status tells when.
 func (a *api) ask(action workspace.Action) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := pathID(r)
-		if err != nil {
-			return err
-		}
-		match, err := matchOf(r)
+		id, match, err := targetOf(r)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"workspace-server/internal/logtest"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -24,6 +25,7 @@ type someTokens struct {
 
 	mu   sync.Mutex
 	good map[string]token.Token // by their hashes
+	late map[string]bool        // those of removed workspaces, too
 }
 
 func (s *someTokens) Authenticate(_ context.Context, hash string) (token.Token, error) {
@@ -33,6 +35,9 @@ func (s *someTokens) Authenticate(_ context.Context, hash string) (token.Token, 
 	if t, ok := s.good[hash]; ok {
 		return t, nil
 	}
+	if s.late[hash] {
+		return token.Token{}, workspace.Errorf(workspace.Gone, "The workspace was removed.")
+	}
 	return token.Token{}, workspace.Errorf(workspace.Unauthorized, "This token is not known.")
 }
 
@@ -41,12 +46,12 @@ type limitedAPI struct {
 	t      *testing.T
 	tokens *someTokens
 	handle http.Handler
-	log    *logBuffer
+	log    *logtest.Buffer
 	now    time.Time
 }
 
 func newLimitedAPI(t *testing.T, perSecond int) *limitedAPI {
-	l := &limitedAPI{t: t, tokens: &someTokens{good: map[string]token.Token{}}, log: &logBuffer{}, now: time.Unix(1_700_000_000, 0)}
+	l := &limitedAPI{t: t, tokens: &someTokens{good: map[string]token.Token{}}, log: &logtest.Buffer{}, now: time.Unix(1_700_000_000, 0)}
 	a := &api{
 		Deps:   Deps{Tokens: l.tokens},
 		limits: newLimits(perSecond, func() time.Time { return l.now }),
@@ -149,6 +154,27 @@ func TestLimitOfWrongTokens(t *testing.T) {
 		}
 		l.get("/self", here, token.NewSecret()).wantProblem(t, fmt.Sprintf("wrong token %d a second later", i), want, "")
 	}
+}
+
+// The token of a removed workspace is no wrong one, and has a limit of its own.
+func TestLimitOfLateTokens(t *testing.T) {
+	l := newLimitedAPI(t, wrongAtOnce)
+	late, fresh := token.NewSecret(), l.add("tok_fresh")
+	l.tokens.late = map[string]bool{late.Hash(): true}
+	for i := range 2 * wrongAtOnce {
+		l.get("/self", here, late).wantProblem(t, fmt.Sprint("late call ", i), http.StatusGone, "was removed")
+	}
+	l.get("/self", here, late).wantProblem(t, "one late call too many", http.StatusTooManyRequests, "This token has sent too many requests.")
+	if got := l.get("/self", here, fresh); got.status != 200 {
+		t.Errorf("a token that was never seen here, from the same address = %d %s, want 200", got.status, got.body)
+	}
+	l.tokens.mu.Lock()
+	clear(l.tokens.late)
+	l.tokens.mu.Unlock()
+	for range wrongAtOnce {
+		l.get("/self", here, late).wantProblem(t, "a late token that is not kept any more", http.StatusUnauthorized, "not known")
+	}
+	l.get("/self", here, late).wantProblem(t, "one wrong token too many", http.StatusTooManyRequests, "Too many wrong tokens")
 }
 
 func TestNoLimits(t *testing.T) {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
 	"workspace-server/internal/leak"
+	"workspace-server/internal/logtest"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
@@ -30,24 +30,6 @@ import (
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
-
-// logBuffer is a log that several goroutines may write to.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
 
 // testAPI is the API of one server on a database.
 type testAPI struct {
@@ -61,14 +43,14 @@ type testAPI struct {
 	templates string
 	logs      *printed
 	plugins   string
-	log       *logBuffer
+	log       *logtest.Buffer
 	secret    token.Secret // an administrator's
 	stop      func()       // ends streams and long polls
 }
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
-	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logBuffer{}}
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logtest.Buffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)

@@ -15,11 +15,7 @@ const mergePatch = "application/merge-patch+json"
 
 // patchWorkspace changes a workspace by a JSON merge patch (RFC 7396).
 func (a *api) patchWorkspace(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	match, err := matchOf(r)
+	id, match, err := targetOf(r)
 	if err != nil {
 		return err
 	}

@@ -57,11 +57,7 @@ func (a *api) listAttached(w http.ResponseWriter, r *http.Request) error {
 // attachPlugin pins a plugin to what is in it now, which a client that has
 // looked at it can name.
 func (a *api) attachPlugin(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	match, err := matchOf(r)
+	id, match, err := targetOf(r)
 	if err != nil {
 		return err
 	}
@@ -95,11 +91,7 @@ func (a *api) attachPlugin(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) detachPlugin(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	match, err := matchOf(r)
+	id, match, err := targetOf(r)
 	if err != nil {
 		return err
 	}

@@ -117,13 +117,8 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	same, err := hasAlready(r, etag(found))
-	if err != nil {
+	if done, err := notModified(w, r, etag(found)); done || err != nil {
 		return err
-	}
-	if same {
-		notModified(w, etag(found))
-		return nil
 	}
 	return writeWorkspace(w, http.StatusOK, found)
 }
@@ -132,11 +127,7 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 // parameter "children" says what becomes of them. What the workspace wrote is
 // deleted too, unless "volumes" says to keep it.
 func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	match, err := matchOf(r)
+	id, match, err := targetOf(r)
 	if err != nil {
 		return err
 	}

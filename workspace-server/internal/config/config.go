@@ -106,7 +106,7 @@ func Vars() []Var {
 		},
 		{
 			"EVENT_RETENTION", "168h", "a duration of at least 1h, such as 168h",
-			"How long events, and the transitions of workspaces, are kept. A client that asks for older ones is told so (410).",
+			"How long events, and the transitions of workspaces, are kept, and how long a token is known to be that of a removed workspace. A client that asks for older events, or calls with such a token, is told so (410).",
 		},
 		{
 			"RATE_LIMIT", "0 in development, else 100", "a number from 0 to 100000; 0 for no limit",

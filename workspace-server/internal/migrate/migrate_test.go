@@ -1,14 +1,12 @@
 package migrate_test
 
 import (
-	"database/sql"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"workspace-server/internal/migrate"
-	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/migrations"
 )
@@ -107,36 +105,6 @@ func TestShippedMigrations(t *testing.T) {
 			if err != nil || (len(applied) > 0) != want {
 				t.Errorf("Run(migrations.Files) = %v, %v, want some applied: %t", applied, err, want)
 			}
-		}
-	})
-}
-
-// Rows of the first version live on in the present one.
-func TestRowsOfBefore(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		db := database.Open(t)
-		first, err := migrations.Files.ReadFile("0001_workspaces.sql")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := migrate.Run(t.Context(), db, files("0001_workspaces.sql", string(first))); err != nil {
-			t.Fatal(err)
-		}
-		err = db.Exclusive(t.Context(), func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(t.Context(), `
-				INSERT INTO workspaces (id, name, template, desired, state, reason, message, since, revision, created, updated)
-				VALUES ('ws_old', 'Old', '', 'stopped', 'stopped', 'created', '', 1, 1, 1, 1)`)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := migrate.Run(t.Context(), db, migrations.Files); err != nil {
-			t.Fatalf("Run on a database with rows = %v", err)
-		}
-		got, err := store.New(db, func(int64) {}).Get(t.Context(), "ws_old")
-		if err != nil || got.Name != "Old" || got.Parent != "" || got.Labels == nil {
-			t.Errorf("Get of a row of before = %+v, %v, want a root without labels", got, err)
 		}
 	})
 }

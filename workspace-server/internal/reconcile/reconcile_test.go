@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"workspace-server/internal/leak"
+	"workspace-server/internal/logtest"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
@@ -126,38 +126,20 @@ func (o outfit) Outfit(_ context.Context, c workspace.Claim) (provision.Spec, er
 
 func (o outfit) Remove(context.Context, string, bool) error { return nil }
 
-// logBuffer is a log that several goroutines may write to.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // site is a machine with servers that share a database.
 type site struct {
 	t       *testing.T
 	db      *store.DB
 	store   *store.Store
 	machine *machine
-	log     *logBuffer
+	log     *logtest.Buffer
 	wake    chan struct{}
 }
 
 func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logBuffer{}, wake: make(chan struct{}, 1)}
+		s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logtest.Buffer{}, wake: make(chan struct{}, 1)}
 		s.store = store.New(s.db, func(int64) {
 			select {
 			case s.wake <- struct{}{}:

@@ -20,7 +20,7 @@ func TestHazards(t *testing.T) {
 		{"idleness measured by heartbeats, so that a live idle agent never hibernates", "internal/store TestIdle TestActivity", ""},
 		{"a wake that skips hibernated workspaces", "internal/api TestMessagesWake, internal/workspace TestAsk", ""},
 		{"a pause that a health sweep revives", "internal/reconcile TestStrays TestStepIsGivenUp, internal/workspace TestObserve", ""},
-		{"a late registration that revives a paused or removed workspace", "internal/store TestLateAgents TestRegisterRacesPause, internal/launch TestOutfit", ""},
+		{"a late registration that revives a paused or removed workspace", "internal/store TestLateAgents TestRegisterRacesPause TestTokensOfRemovedWorkspaces, internal/api TestAgents, internal/launch TestOutfit", ""},
 		{"a start that is stranded by the server's end", "internal/reconcile TestTakeOver TestReadyBeforeRecorded", ""},
 		{"an end that is missed while the server restarts", "internal/reconcile TestCrashIsNoticed", ""},
 		{"cycles of parents", "internal/store TestMovesAtOnceMakeNoCycle TestMovesAtOnceStayWithinDepth, internal/workspace TestCheckParent", ""},

@@ -56,6 +56,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/config":    {nil, "settings are known before anything else is"},
 		"internal/feed":      {nil, "who waits need not know for what"},
 		"internal/leak":      {nil, "every package's tests may use it"},
+		"internal/logtest":   {nil, "every package's tests may use it"},
 		"internal/metrics":   {nil, "it counts and writes, whatever is counted"},
 		"internal/migrate":   {nil, "a schema is older than what is stored by it"},
 		"internal/provision": {nil, "a driver can be written, and tested, without the rest of the server"},

@@ -179,6 +179,9 @@ func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Child
 			"or add children=%s to delete all that is below it, or children=%s to make its children roots.",
 			id, count, workspace.Cascade, workspace.Orphan)
 	}
+	if err := keepTokens(ctx, tx, id, now); err != nil {
+		return nil, err
+	}
 	deleted, err := collect(tx.QueryContext(ctx, below("$1")+`
 		DELETE FROM workspaces WHERE id IN (SELECT id FROM below) RETURNING `+columns, id))
 	if err != nil {

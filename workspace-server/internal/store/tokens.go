@@ -111,7 +111,7 @@ func (s *Store) HasAdmin(ctx context.Context) (bool, error) {
 func (s *Store) Authenticate(ctx context.Context, hash string) (token.Token, error) {
 	t, err := byHash(ctx, s.db.read, hash)
 	if errors.Is(err, sql.ErrNoRows) {
-		return token.Token{}, workspace.Errorf(workspace.Unauthorized, "This token is not known. Check that it is whole, or ask an administrator for another one.")
+		return token.Token{}, s.db.fail("look up a token", whyUnknown(ctx, s.db.read, hash))
 	}
 	if err != nil {
 		return token.Token{}, s.db.fail("look up a token", err)
@@ -127,6 +127,51 @@ func (s *Store) Authenticate(ctx context.Context, hash string) (token.Token, err
 	t.LastUsed = now.UnixMilli()
 	_, err = s.db.write.ExecContext(ctx, `UPDATE tokens SET last_used = $1 WHERE id = $2 AND last_used <= $3`, t.LastUsed, t.ID, before)
 	return t, s.db.fail("note the use of a token", err)
+}
+
+// whyUnknown returns why a secret is that of no token.
+func whyUnknown(ctx context.Context, q querier, hash string) error {
+	var id string
+	err := q.QueryRowContext(ctx, `SELECT workspace FROM removed_tokens WHERE hash = $1`, hash).Scan(&id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return workspace.Errorf(workspace.Unauthorized, "This token is not known. Check that it is whole, or ask an administrator for another one.")
+	case err != nil:
+		return err
+	}
+	return workspace.Errorf(workspace.Gone, "Workspace %q was removed, and this token went with it.", id)
+}
+
+// keepTokens records which tokens go with a workspace and all below it, which
+// are to be deleted in the same transaction. Those that are not good any more
+// are forgotten.
+func keepTokens(ctx context.Context, tx *sql.Tx, id string, now int64) error {
+	// A token that is being made for one of them is waited for.
+	if _, err := tx.ExecContext(ctx, below("$1")+`
+		UPDATE workspaces SET revision = revision WHERE id IN (SELECT id FROM below)`, id); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, below("$1")+`
+		INSERT INTO removed_tokens (hash, workspace, removed)
+		SELECT hash, workspace, $2 FROM tokens
+		WHERE workspace IN (SELECT id FROM below) AND revoked = 0 AND (expires = 0 OR expires > $3)`,
+		id, now, now)
+	return err
+}
+
+// ForgetTokens forgets tokens whose workspace was removed before a time, the
+// oldest first and at most limit of them, and returns how many. Any number of
+// servers may call it at once.
+func (s *Store) ForgetTokens(ctx context.Context, before time.Time, limit int) (int, error) {
+	done, err := s.db.write.ExecContext(ctx, `
+		DELETE FROM removed_tokens WHERE hash IN (
+			SELECT hash FROM removed_tokens WHERE removed < $1 ORDER BY removed LIMIT $2
+		)`, before.UnixMilli(), limit)
+	if err != nil {
+		return 0, s.db.fail("forget tokens of removed workspaces", err)
+	}
+	n, err := done.RowsAffected()
+	return int(n), s.db.fail("forget tokens of removed workspaces", err)
 }
 
 // Tokens implements token.Store.

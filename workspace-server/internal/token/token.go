@@ -162,7 +162,8 @@ type Store interface {
 	CreateToken(ctx context.Context, t Token, hash string) error
 
 	// Authenticate returns the token of a secret, and notes that it was used.
-	// It fails with Unauthorized when there is none, or as Check does.
+	// It fails with Gone when the token went with its workspace, with
+	// Unauthorized when there is none, or as Check does.
 	Authenticate(ctx context.Context, hash string) (Token, error)
 
 	// Tokens returns at most limit tokens after the cursor, newest first, and
