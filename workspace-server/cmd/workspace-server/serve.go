@@ -88,6 +88,9 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopPolling()
+	if err := workspaces.AgeLabels(ctx); err != nil {
+		return err
+	}
 	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
 	wg.Go(func() { db.Listen(polling, log, events.Hint) })
 	runs, err := provisioner(ctx, cfg, workspaces)

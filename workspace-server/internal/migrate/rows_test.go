@@ -146,6 +146,20 @@ func versions() map[string]version {
 			},
 			`gone Workspace "ws_gone" was removed, and this token went with it.`,
 		},
+		"0011_labels_by_age.sql": {
+			`INSERT INTO workspaces (id, name, template, desired, state, reason, message, since, revision, created, updated, labels, folded)
+				VALUES ('ws_d', 'Dan', '', 'stopped', 'stopped', 'created', '', 8, 1, 8, 8, '{"team":"blue"}', 'dan');
+			INSERT INTO labels (workspace, name, value, created) VALUES ('ws_d', 'team', 'blue', 8);`,
+			func(ctx context.Context, s *store.Store) ([]any, error) {
+				found, _, err := s.List(ctx, workspace.Filter{Labels: []workspace.LabelFilter{{Name: "team", Value: "blue"}}}, workspace.Cursor{}, 9)
+				names := []any{}
+				for _, w := range found {
+					names = append(names, w.Name)
+				}
+				return names, err
+			},
+			"Dan Bob",
+		},
 	}
 }
 
@@ -237,6 +251,9 @@ func write(t *testing.T, db *store.DB, names []string) {
 func check(t *testing.T, db *store.DB, names []string) {
 	t.Helper()
 	ctx, s := t.Context(), store.New(db, func(int64) {})
+	if err := s.AgeLabels(ctx); err != nil {
+		t.Error(err)
+	}
 	for _, name := range names {
 		v := versions()[name]
 		got, err := v.read(ctx, s)

@@ -75,17 +75,18 @@ func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, [
 		` ORDER BY ` + order + ` LIMIT ` + p.add(limit), p
 }
 
-// listFrom returns what to go through in the order of age, and the labels that are
-// still to be looked for. The labels with one name and value have an index by
-// age, in which a page of the workspaces with that label is found at once,
-// whether they are few or many.
+// listFrom returns what to go through in the order of age, and the labels that
+// are still to be looked for. The labels with one name and value have an index
+// by age, in which a page of the workspaces with that label is found at once,
+// whether they are few or many. A label without its age is not found there, or
+// it would be in a place that no cursor leads to.
 func listFrom(labels []workspace.LabelFilter, p *params) (from, place, order string, rest []workspace.LabelFilter) {
 	for i, l := range labels {
 		if l.AnyValue {
 			continue
 		}
 		from = `(SELECT workspace AS labelled, created AS labelled_created FROM labels WHERE name = ` +
-			p.add(l.Name) + ` AND value = ` + p.add(l.Value) + `) l JOIN workspaces ON id = labelled`
+			p.add(l.Name) + ` AND value = ` + p.add(l.Value) + `) l JOIN workspaces ON id = labelled AND created = labelled_created`
 		return from, "labelled_created, labelled", "labelled_created DESC, labelled DESC", slices.Delete(slices.Clone(labels), i, i+1)
 	}
 	return "workspaces", "created, id", "created DESC, id DESC", labels

@@ -147,6 +147,18 @@ func insertLabels(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error 
 	return nil
 }
 
+// AgeLabels gives the labels of a server of before, which may have gone on for a
+// while after this one's schema was there, what they lack to be searched.
+func (s *Store) AgeLabels(ctx context.Context) error {
+	var n int
+	err := s.db.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM labels WHERE created = 0`).Scan(&n)
+	if err == nil && n > 0 {
+		_, err = s.db.write.ExecContext(ctx, `
+			UPDATE labels SET created = (SELECT w.created FROM workspaces w WHERE w.id = labels.workspace) WHERE created = 0`)
+	}
+	return s.db.fail("complete the labels", err)
+}
+
 // fold returns a text without its case.
 func fold(text string) string { return strings.ToLower(strings.ToUpper(text)) }
 
