@@ -12,15 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
 	"workspace-server/internal/logtest"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/workspace"
 )
-
-func TestMain(m *testing.M) { leak.Main(m) }
 
 // machine is a provisioner whose instances are entries of a table: the real
 // drivers have tests of their own, and do not fail when they are told to.
@@ -138,16 +135,19 @@ type site struct {
 
 func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logtest.Buffer{}, wake: make(chan struct{}, 1)}
-		s.store = store.New(s.db, func(int64) {
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
-		})
-		fn(t, s)
+	storetest.Each(t, func(t *testing.T, database storetest.Database) { fn(t, newSite(t, database)) })
+}
+
+func newSite(t *testing.T, database storetest.Database) *site {
+	t.Helper()
+	s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logtest.Buffer{}, wake: make(chan struct{}, 1)}
+	s.store = store.New(s.db, func(int64) {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	})
+	return s
 }
 
 // server returns a reconciler that does not run yet.
@@ -159,12 +159,14 @@ func (s *site) server(name string, o Outfitter) *Reconciler {
 }
 
 // run runs a server until the function that is returned is called.
-func (s *site) run(name string, o Outfitter) (stop func()) {
+func (s *site) run(name string, o Outfitter) (stop func()) { return s.start(s.server(name, o)) }
+
+func (s *site) start(r *Reconciler) (stop func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.server(name, o).Run(ctx)
+		r.Run(ctx)
 	}()
 	stop = func() { cancel(); <-done }
 	s.t.Cleanup(stop)
@@ -428,82 +430,6 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// TestTakeOver ends a server before and after each effect of a step, without
-// giving it the time to record anything: another one finishes, and does once
-// what is to be done once.
-func TestTakeOver(t *testing.T) {
-	for _, call := range []string{"start", "stop", "remove"} {
-		for _, when := range []string{"before", "after"} {
-			t.Run(when+" "+call, func(t *testing.T) {
-				eachSite(t, func(t *testing.T, s *site) { s.takeOver(call, when) })
-			})
-		}
-	}
-}
-
-func (s *site) takeOver(call, when string) {
-	t := s.t
-	id := s.create()
-	if call != "start" {
-		stop := s.run("first", outfit{})
-		s.ready(id)
-		s.untilState(id, workspace.StateRunning)
-		stop()
-	}
-	switch call {
-	case "stop":
-		s.ask(id, workspace.Pause)
-	case "remove":
-		if err := s.store.Delete(t.Context(), id, workspace.Refuse, false, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	kill := func(name string) {
-		if name == call {
-			panic("killed")
-		}
-	}
-	if when == "before" {
-		s.machine.hook = func(_ context.Context, name string) { kill(name) }
-	} else {
-		s.machine.after = kill
-	}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Errorf("%s was not called", call)
-			}
-		}()
-		s.die(id, call)
-	}()
-	s.machine.hook, s.machine.after = nil, nil
-
-	s.run("second", outfit{})
-	switch call {
-	case "start":
-		s.ready(id)
-		s.untilState(id, workspace.StateRunning)
-		s.machine.set(func() {
-			if n := s.machine.starts[id+" 1"]; n != 1 || len(s.machine.starts) != 1 {
-				t.Errorf("the starts are %v, want one", s.machine.starts)
-			}
-		})
-	case "stop":
-		s.untilState(id, workspace.StatePaused)
-		all, err := s.store.Transitions(t.Context(), id, 0, 100)
-		if err != nil || len(all) != 4 {
-			t.Errorf("Transitions() = %+v, %v, want starting, running, pausing, paused", all, err)
-		}
-	case "remove":
-		s.untilUnknown(id)
-		s.machine.set(func() {
-			if len(s.machine.instances) != 0 {
-				t.Errorf("there is %+v left", s.machine.instances)
-			}
-		})
-	}
-}
-
 // untilUnknown waits until nothing is left of a workspace.
 func (s *site) untilUnknown(id string) {
 	s.t.Helper()
@@ -533,7 +459,7 @@ func TestReadyBeforeRecorded(t *testing.T) {
 				}
 			}
 		}
-		s.die(early, "start")
+		s.die(early)
 		s.machine.after = nil
 		s.run("second", outfit{})
 		// That it is provisioned and that nothing is left to do are two writes.
@@ -544,24 +470,15 @@ func TestReadyBeforeRecorded(t *testing.T) {
 	})
 }
 
-// die does the step of a server that ends in the middle of it, with a claim
-// whose lease ends with it.
-func (s *site) die(id, call string) {
+// die does the step of a server that ends before it records anything, with a
+// claim whose lease ends with it.
+func (s *site) die(id string) {
 	s.t.Helper()
-	r := s.server("doomed", outfit{})
-	if call == "remove" {
-		claims, err := s.store.ClaimRemovals(s.t.Context(), "doomed", -time.Second, 1)
-		if err != nil || len(claims) != 1 || claims[0].ID != id {
-			s.t.Fatalf("ClaimRemovals() = %+v, %v", claims, err)
-		}
-		r.remove(s.t.Context(), claims[0])
-		return
-	}
 	claims, err := s.store.Claim(s.t.Context(), "doomed", -time.Second, 1)
 	if err != nil || len(claims) != 1 || claims[0].ID != id {
 		s.t.Fatalf("Claim() = %+v, %v", claims, err)
 	}
-	_, _ = r.step(s.t.Context(), claims[0])
+	_, _ = s.server("doomed", outfit{}).step(s.t.Context(), claims[0])
 }
 
 // An instance that runs though it ought not to is ended; one of nobody's is

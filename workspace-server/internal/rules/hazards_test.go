@@ -22,7 +22,7 @@ func TestHazards(t *testing.T) {
 		{"a pause that a health sweep revives", "internal/reconcile TestStrays TestStepIsGivenUp, internal/workspace TestObserve", ""},
 		{"a late registration that revives a paused or removed workspace", "internal/store TestLateAgents TestRegisterRacesPause TestTokensOfRemovedWorkspaces, internal/api TestAgents, internal/launch TestOutfit", ""},
 		{"a start that is stranded by the server's end", "internal/reconcile TestTakeOver TestReadyBeforeRecorded", ""},
-		{"an end that is missed while the server restarts", "internal/reconcile TestCrashIsNoticed", ""},
+		{"an end that is missed while the server restarts", "internal/reconcile TestCrashIsNoticed TestTakeOver", ""},
 		{"cycles of parents", "internal/store TestMovesAtOnceMakeNoCycle TestMovesAtOnceStayWithinDepth, internal/workspace TestCheckParent", ""},
 		{"a patch that is applied in part, and answered 200", "internal/store TestUpdate TestUpdatesAtOnce, internal/api TestPatchRefusals", ""},
 		{"a daemon that does not answer, taken for dead workspaces", "internal/reconcile TestHiccup TestSilentAgent, internal/provision/docker TestAnEngineThatMisbehavesIsNotAnAbsentInstance", ""},

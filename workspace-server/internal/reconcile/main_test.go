@@ -1,0 +1,29 @@
+//go:build unix
+
+package reconcile
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"workspace-server/internal/leak"
+	"workspace-server/internal/provision/process"
+)
+
+// TestMain is also a server that is to be killed, and the programs that servers
+// start.
+func TestMain(m *testing.M) {
+	verbs := map[string]func(args []string) error{"doomed": doomed, "keep": process.Keep, "agent": agent}
+	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
+		if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		// With the race detector it lingers for a second, and nobody is to wait
+		// for what it may still say.
+		_ = os.Stdout.Close()
+		os.Exit(0)
+	}
+	leak.Main(m)
+}
