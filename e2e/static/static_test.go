@@ -373,7 +373,7 @@ func TestAir(t *testing.T) {
 		t.Fatal(err)
 	}
 	everywhere := slices.DeleteFunc(slices.Clone(loop.Flags), func(f string) bool {
-		return strings.HasPrefix(f, "-gcflags=workspace-server/...=")
+		return strings.HasPrefix(f, "-gcflags=workspace-server/...=") || strings.HasPrefix(f, "-ldflags=")
 	})
 	warm, err := airtoml.Find(code(t, "workspace-server/Dockerfile.dev"))
 	if err != nil {

@@ -151,10 +151,12 @@ func (i *installation) takeOver(o takeOver, number int) string {
 	}
 	id := i.create()
 	o.prepare(i, id)
+	began := time.Now()
 	boundary := i.doomed(number)
 	calls := strings.Fields(o.calls)
 	if boundary != "" && boundary != "after "+calls[len(calls)-1] {
-		if jobs, err := i.well.claim(t.Context(), workers); err != nil || len(jobs) > 0 {
+		// On a machine that is very slow, the claim may be over.
+		if jobs, err := i.well.claim(t.Context(), workers); (err != nil || len(jobs) > 0) && time.Since(began) < lease {
 			t.Errorf("killed %s: claim() = %d jobs, %v, want none while the claim lasts", boundary, len(jobs), err)
 		}
 	}
