@@ -86,7 +86,7 @@ func listFrom(labels []workspace.LabelFilter, p *params) (from, place, order str
 			continue
 		}
 		from = `(SELECT workspace AS labelled, created AS labelled_created FROM labels WHERE name = ` +
-			p.add(l.Name) + ` AND value = ` + p.add(l.Value) + `) l JOIN workspaces ON id = labelled AND created = labelled_created`
+			p.add(l.Name) + ` AND value = ` + p.add(l.Value) + ` AND created > 0) l JOIN workspaces ON id = labelled`
 		return from, "labelled_created, labelled", "labelled_created DESC, labelled DESC", slices.Delete(slices.Clone(labels), i, i+1)
 	}
 	return "workspaces", "created, id", "created DESC, id DESC", labels
