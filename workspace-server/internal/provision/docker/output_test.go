@@ -18,6 +18,13 @@ func logs(t *testing.T, h *host) {
 		ask(t, i, http.MethodPost, "/log?"+url.Values{"out": {out}, "err": {err}}.Encode(), "")
 	}
 	say("one", "two")
+	// The two outputs come by two ways, and a line that is as long as the next
+	// comes in pieces, with room for another between them.
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(logsOf(t, p, "w", -1), "two\n"); {
+		if time.Now().After(deadline) {
+			t.Fatal("a line never comes")
+		}
+	}
 	long := strings.Repeat("0123456789", 10_000)
 	say(long, "")
 	say("four", "")
@@ -26,7 +33,7 @@ func logs(t *testing.T, h *host) {
 		t.Fatal(err)
 	}
 	all := "started with agent\none\ntwo\n" + long + "\nfour\n"
-	// Two outputs come by two ways, so lines of one and of the other may change places.
+	// Lines of one and of the other may change places.
 	tests := []struct {
 		tail int
 		want string
