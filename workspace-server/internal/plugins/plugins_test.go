@@ -196,15 +196,17 @@ func TestResolve(t *testing.T) {
 	if got, err := d.Resolve(nil); err != nil || got == nil || len(got) != 0 {
 		t.Errorf("Resolve(nothing) = %v, %v", got, err)
 	}
-	write(t, path, "demo/skills/greet/SKILL.md", "Say something else.")
-	for call, want := range map[string]string{"after an edit": "changed since it was attached", "when it is gone": "not there any more"} {
+	refused := func(call, want string) {
 		if _, err := d.Resolve(attached); workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), want) {
 			t.Errorf("Resolve() %s = %v, want Conflict with %q", call, err, want)
 		}
-		if err := os.RemoveAll(filepath.Join(path, "demo")); err != nil {
-			t.Fatal(err)
-		}
 	}
+	write(t, path, "demo/skills/greet/SKILL.md", "Say something else.")
+	refused("after an edit", "changed since it was attached")
+	if err := os.RemoveAll(filepath.Join(path, "demo")); err != nil {
+		t.Fatal(err)
+	}
+	refused("when it is gone", "not there any more")
 	write(t, path, "demo/plugin.yaml", "name: demo\nx: y\n")
 	if _, err := d.Resolve(attached); workspace.KindOf(err) != workspace.Invalid || !strings.Contains(workspace.Message(err), `line 2: unknown key "x"`) {
 		t.Errorf("Resolve() of a broken plugin = %v, want Invalid", err)
