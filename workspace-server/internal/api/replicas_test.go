@@ -17,7 +17,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-var replicaEvents = flag.Int("replica-events", 2000, "how many events TestReplicas writes on Postgres")
+var replicaEvents = flag.Int("replica-events", 10_000, "how many events TestReplicas writes on Postgres")
 
 // TestReplicas has clients of two servers follow many events, which both write,
 // while the connections that the servers listen on are ended again and
