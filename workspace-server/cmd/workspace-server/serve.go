@@ -88,9 +88,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopPolling()
-	if err := workspaces.AgeLabels(ctx); err != nil {
-		return err
-	}
+	wg.Go(func() { ageLabels(polling, workspaces, log) })
 	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
 	wg.Go(func() { db.Listen(polling, log, events.Hint) })
 	runs, err := provisioner(ctx, cfg, workspaces)
@@ -214,6 +212,14 @@ func firstToken(ctx context.Context, cfg config.Config, db *store.DB, log *slog.
 		log.Warn("the administrator's token in the state directory was revoked: remove the file, or make another token by 'workspace-server token create'", "file", first.Path)
 	}
 	return nil
+}
+
+// ageLabels is no part of the start, which nobody is to wait longer for. Until it
+// is done, what a server of before has labelled is not found by its labels.
+func ageLabels(ctx context.Context, s *store.Store, log *slog.Logger) {
+	if err := s.AgeLabels(ctx); err != nil && ctx.Err() == nil {
+		log.Error("labels of a server of before are not found; restart the server to try again", "error", err)
+	}
 }
 
 // openDatabase returns a database that answers and has the schema of this binary.
