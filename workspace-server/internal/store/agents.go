@@ -23,11 +23,12 @@ func (s *Store) Register(ctx context.Context, id string, r workspace.Registratio
 		if err != nil {
 			return old, false, err
 		}
-		now := s.db.dialect.now
+		// The clock is read once, so that the times agree.
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO agents (workspace, generation, url, card, registered, lease_until, active,
 				error_rate, active_tasks, current_task, uptime)
-			VALUES ($1, $2, $3, $4, `+now+`, `+now+` + $5, `+now+`, 0, 0, '', 0)
+			SELECT $1, $2, $3, $4, clock.now, clock.now + $5, clock.now, 0, 0, '', 0
+			FROM (SELECT `+s.db.dialect.now+` AS now) AS clock WHERE true
 			ON CONFLICT (workspace) DO UPDATE SET generation = excluded.generation, url = excluded.url, card = excluded.card,
 				registered = excluded.registered, lease_until = excluded.lease_until, active = excluded.active,
 				error_rate = 0, active_tasks = 0, current_task = '', uptime = 0`,
