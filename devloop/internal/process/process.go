@@ -3,6 +3,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +14,9 @@ import (
 )
 
 // pipeGrace is how long output pipes stay open after the process has exited,
-// since a grandchild may hold them open for ever.
-const pipeGrace = 200 * time.Millisecond
+// since a grandchild may hold them open for ever. What has not been read by
+// then is lost, also when that is for want of a processor.
+const pipeGrace = time.Second
 
 // A Starter starts processes. Linux sends the parent-death signal when the
 // thread that started a child ends, not the process (prctl(2),
@@ -40,9 +42,10 @@ func (s *Starter) Close() { close(s.requests) }
 
 // Start starts cmd as the leader of a process group of its own. Where the
 // system can, it receives onOrphaned when this program dies without stopping it.
+// Its output is waited for as long as cmd.WaitDelay says, or for a second.
 func (s *Starter) Start(cmd *exec.Cmd, onOrphaned syscall.Signal) (*Process, error) {
 	cmd.SysProcAttr = attributes(onOrphaned)
-	cmd.WaitDelay = pipeGrace
+	cmd.WaitDelay = cmp.Or(cmd.WaitDelay, pipeGrace)
 	errc := make(chan error)
 	s.requests <- func() { errc <- cmd.Start() }
 	if err := <-errc; err != nil {
