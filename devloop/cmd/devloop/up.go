@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"devloop/internal/air"
 	"devloop/internal/config"
@@ -23,6 +24,10 @@ import (
 	"devloop/internal/report"
 	"devloop/internal/server"
 )
+
+// handoverTimeout delays the report of a reload for programs that do not tell
+// that they are stopping. For others it is long enough on a busy machine too.
+const handoverTimeout = 2 * time.Second
 
 // up runs the loop until ctx is done.
 func up(ctx context.Context, args []string, getenv func(string) string, std streams) error {
@@ -66,7 +71,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	printer := report.New(std.out, cfg.Root, cfg.Dir)
 	supervisor := &server.Supervisor{
 		Starter: starter, Listeners: sockets.Files(), RunDir: place.Dir,
-		ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout,
+		ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, HandoverTimeout: handoverTimeout,
 		Output: printer, Reporter: printer,
 	}
 	supervisor.Init()

@@ -61,7 +61,7 @@ func start(t *testing.T) *harness {
 	printer := report.New(h.printed, dir, dir)
 	supervisor := &server.Supervisor{
 		Starter: starter, Listeners: sockets.Files(), RunDir: testkit.ShortDir(t),
-		ReadyTimeout: time.Minute, DrainTimeout: time.Minute,
+		ReadyTimeout: time.Minute, DrainTimeout: time.Minute, HandoverTimeout: time.Minute,
 		Output: h.printed, Reporter: printer,
 	}
 	supervisor.Init()

@@ -94,7 +94,7 @@ func start(t *testing.T) *harness {
 		t: t, address: sockets.Addresses()[0], debug: debuggers.Addr().String(), dir: t.TempDir(), reports: r,
 		supervisor: &server.Supervisor{
 			Starter: starter, Listeners: sockets.Files(), RunDir: run,
-			ReadyTimeout: patience, DrainTimeout: patience, Output: r, Reporter: r,
+			ReadyTimeout: patience, DrainTimeout: patience, HandoverTimeout: patience, Output: r, Reporter: r,
 		},
 	}
 	h.supervisor.Init()

@@ -24,9 +24,6 @@ const tailLines = 20
 type limits struct {
 	// probation is how long a build that became ready may still be taken back.
 	probation time.Duration
-	// handover bounds the wait for the old process to say that it has
-	// stopped accepting; a program need not say it.
-	handover time.Duration
 	// The pause before a restart that follows on another grows between these.
 	minBackoff, maxBackoff time.Duration
 }
@@ -50,8 +47,11 @@ type Supervisor struct {
 	RunDir       string     // private directory for sockets
 	ReadyTimeout time.Duration
 	DrainTimeout time.Duration
-	Output       io.Writer // what the server prints
-	Reporter     Reporter
+	// HandoverTimeout bounds the wait for the old process to say that it has
+	// stopped accepting; a program need not say it. Until then, it may answer.
+	HandoverTimeout time.Duration
+	Output          io.Writer // what the server prints
+	Reporter        Reporter
 	// BeforeStop, if it is set, is called before a process is told to stop,
 	// while it and the one that follows it both serve.
 	BeforeStop func(pid int)
@@ -90,7 +90,7 @@ type rejection struct {
 // Init prepares the supervisor for use.
 func (s *Supervisor) Init() {
 	s.limits = limits{
-		probation: 5 * time.Second, handover: 500 * time.Millisecond,
+		probation:  5 * time.Second,
 		minBackoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second,
 	}
 	s.hasher = fingerprint.New()
@@ -181,7 +181,7 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 		select {
 		case <-old.notify.Stopping():
 		case <-old.Done():
-		case <-time.After(s.limits.handover):
+		case <-time.After(s.HandoverTimeout):
 		}
 	}
 	return Swap{Swapped, next.PID(), ready.Sub(began), time.Since(ready)}, nil

@@ -106,7 +106,7 @@ func start(t *testing.T) *harness {
 	h.command = h.with()
 	h.Supervisor = &Supervisor{
 		Starter: process.NewStarter(), Listeners: sockets.Files(), RunDir: testkit.ShortDir(t),
-		ReadyTimeout: time.Minute, DrainTimeout: time.Minute,
+		ReadyTimeout: time.Minute, DrainTimeout: time.Minute, HandoverTimeout: time.Minute,
 		Output: h.printed, Reporter: h.reports,
 	}
 	h.Init()
@@ -246,13 +246,16 @@ func TestFailingStart(t *testing.T) {
 		{"chatty-panic", "the new build ended before it was ready (exit status 2)", "panic: broken after many words"},
 	}
 	h := start(t)
-	h.ReadyTimeout = 2 * time.Second
 	h.build("1")
 	pid := h.swap(h.command).PID
 	load := testkit.StartLoad(t, h.address, 1)
 	h.build("2")
 	for _, tt := range tests {
 		t.Run(tt.behaviour, func(t *testing.T) {
+			if tt.behaviour == "never-ready" {
+				defer func(d time.Duration) { h.ReadyTimeout = d }(h.ReadyTimeout)
+				h.ReadyTimeout = 2 * time.Second
+			}
 			s, err := h.Swap(t.Context(), h.with("BEHAVIOUR="+tt.behaviour), true)
 			start, ok := errors.AsType[*StartError](err)
 			if !ok || start.Error() != tt.reason {
@@ -446,6 +449,7 @@ func TestReadyThenExit(t *testing.T) {
 	for _, behaviour := range []string{"ready-exit", "ready-panic"} {
 		t.Run(behaviour, func(t *testing.T) {
 			h := start(t)
+			h.limits.probation = time.Hour
 			h.build("1")
 			h.swap(h.command)
 			held := testkit.Hold(t, h.address, 500*time.Millisecond)
@@ -516,7 +520,7 @@ func TestBackoff(t *testing.T) {
 // TestSwapInterruptsPause replaces a build whose next restart is an hour away.
 func TestSwapInterruptsPause(t *testing.T) {
 	h := start(t)
-	h.limits.minBackoff = time.Hour
+	h.limits.probation, h.limits.minBackoff = time.Hour, time.Hour
 	h.build("1")
 	if _, err := h.Swap(t.Context(), h.with("BEHAVIOUR=ready-panic"), true); err == nil {
 		testkit.Eventually(t, "a crash loop", func() bool {
@@ -567,6 +571,7 @@ func TestRestartGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.crash()
+	h.reports.wait(t, "crashed", 1) // and gone: the next child is the restart's
 	testkit.Eventually(t, "a restart", func() bool { return len(testkit.Children(os.Getpid())) == 1 })
 	h.build("2")
 	if s, err := h.Swap(t.Context(), h.with("BEHAVIOUR=panic"), true); err == nil {
@@ -625,7 +630,7 @@ func TestOverrun(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := start(t)
 			h.DrainTimeout = 100 * time.Millisecond
-			h.limits.handover = 10 * time.Millisecond
+			h.HandoverTimeout = 10 * time.Millisecond
 			h.build("1")
 			pid := h.swap(h.with(tt.env)).PID
 			var held <-chan error
@@ -714,7 +719,7 @@ func TestOutput(t *testing.T) {
 	h.build("1")
 	h.swap(h.with("BEHAVIOUR=chatty"))
 	testkit.Eventually(t, "the last line", func() bool {
-		return strings.Contains(h.printed.String(), "line 19999 of")
+		return strings.HasSuffix(h.printed.String(), "line 19999 of a server that has much to say\n")
 	})
 	lines := strings.Split(strings.TrimSuffix(h.printed.String(), "\n"), "\n")
 	if len(h.printed.String()) < maxHeld {
@@ -741,7 +746,7 @@ func TestClose(t *testing.T) {
 	})
 	t.Run("with servers that do not end, and impatience", func(t *testing.T) {
 		h := start(t)
-		h.limits.handover = time.Millisecond
+		h.HandoverTimeout = time.Millisecond
 		h.build("1")
 		for _, env := range []string{"BEHAVIOUR=ignore-term", "BEHAVIOUR=ignore-term"} {
 			h.swap(h.with(env, fmt.Sprint("X=", h.Serving())))
@@ -798,7 +803,7 @@ func TestCloseAtTheCrash(t *testing.T) {
 func TestStorm(t *testing.T) {
 	h := start(t)
 	h.limits.minBackoff, h.limits.maxBackoff = time.Millisecond, 5*time.Millisecond
-	h.limits.handover = 10 * time.Millisecond
+	h.HandoverTimeout = 10 * time.Millisecond
 	h.DrainTimeout = 20 * time.Millisecond
 	h.build("1")
 	h.swap(h.command)
@@ -835,6 +840,7 @@ func TestStorm(t *testing.T) {
 	testkit.Within(t, "the last swap", done)
 	close(stop)
 	killer.Wait()
+	h.HandoverTimeout = time.Minute // until none but the last build answers
 	h.build("2")
 	pid := h.swap(h.command).PID
 	h.serves("2", pid)
