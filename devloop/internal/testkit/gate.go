@@ -33,7 +33,12 @@ type Gate struct {
 func NewGate(t testing.TB) *Gate {
 	t.Helper()
 	g := &Gate{t, filepath.Join(t.TempDir(), "gate")}
-	if err := os.WriteFile(g.path, []byte(gateScript), 0o700); err != nil {
+	// A program cannot be run while a process has it open for writing, and one
+	// that is forked meanwhile would, until it runs another program.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(g.path, []byte(gateScript), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mkfifo(g.path+".fifo", 0o600); err != nil {
