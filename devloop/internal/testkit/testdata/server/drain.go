@@ -12,8 +12,9 @@ import (
 // quiet is how long a connection has to be without a request until it is
 // closed: a client that keeps asking uses it before, and is told to close. This
 // is why it is not left to net/http's Shutdown, which closes idle connections
-// at once, just when a client may be writing to one.
-const quiet = 500 * time.Millisecond
+// at once, just when a client may be writing to one. It is longer than a busy
+// machine keeps a client from doing so.
+const quiet = 5 * time.Second
 
 // A server can be drained without losing a request.
 type server struct {
