@@ -154,6 +154,8 @@ func TestEnd(t *testing.T) {
 func attachToSleeper(t *testing.T) func(context.Context, *Launcher) (relay.Debugger, error) {
 	cmd := exec.Command(testkit.Server(t, "sleeper"))
 	cmd.Env = append(os.Environ(), "BEHAVIOUR=sleep")
+	said := &testkit.Buffer{}
+	cmd.Stdout = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +167,7 @@ func attachToSleeper(t *testing.T) func(context.Context, *Launcher) (relay.Debug
 		_ = sleeper.Kill()
 		_ = cmd.Wait()
 	})
+	testkit.Eventually(t, "the start of the process to attach to", func() bool { return said.String() != "" })
 	return func(ctx context.Context, l *Launcher) (relay.Debugger, error) {
 		d, err := l.Attach(ctx, sleeper.Pid)
 		if err != nil {
