@@ -183,13 +183,13 @@ func TestPassThroughFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	tests := []struct{ to, say, want string }{
-		{testkit.FreeAddress(t), "{}", "connect to the debugger: dial tcp"},
-		{silent.Addr().String(), "GET / HTTP/1.1\r\n\r\n", "Content-Length"},
-		{silent.Addr().String(), "Content-Length: 2\r\n\r\n{}", "type"},
+	tests := []struct{ network, to, say, want string }{
+		{"unix", filepath.Join(t.TempDir(), "nobody"), "{}", "connect to the debugger: dial unix"},
+		{"tcp", silent.Addr().String(), "GET / HTTP/1.1\r\n\r\n", "Content-Length"},
+		{"tcp", silent.Addr().String(), "Content-Length: 2\r\n\r\n{}", "type"},
 	}
 	for _, tt := range tests {
-		address, told := passThrough(t, "tcp", tt.to)
+		address, told := passThrough(t, tt.network, tt.to)
 		conn := dial(t, address)
 		fmt.Fprint(conn, tt.say)
 		if _, err := conn.Read(make([]byte, 1)); err == nil {
