@@ -7,7 +7,7 @@ import (
 )
 
 // finishTimeout bounds how long dlv may take to let go of a process.
-const finishTimeout = 4 * time.Second
+const finishTimeout = 10 * time.Second
 
 // An ending is the last conversation with a dlv, one request after the other.
 type ending struct {

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // patience bounds every wait; it passes only when a test fails.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // A harness is a server that is kept serving, and a relay to debug it through.
 type harness struct {
@@ -256,6 +256,9 @@ type editor struct {
 
 func (h *harness) connect(reconfigures bool) *editor {
 	h.t.Helper()
+	if reconfigures {
+		h.relay.AwaitEditor()
+	}
 	conn, err := net.Dial("tcp", h.debug)
 	if err != nil {
 		h.t.Fatal(err)

@@ -172,7 +172,7 @@ func (s *session) reached() {
 		s.send(dap.NewResponse(*m, nil))
 	}
 	if s.attached {
-		s.window.Reset(unasked)
+		s.window.Reset(s.relay.limit().unasked)
 	}
 	s.release(s.phase)
 }

@@ -57,7 +57,7 @@ type Launcher interface {
 const (
 	// releaseTimeout bounds how long a reload waits until the debugger has let
 	// go of the process that it replaces.
-	releaseTimeout = 5 * time.Second
+	releaseTimeout = 12 * time.Second
 	// leaveTimeout is how long a client waits for the one before it to leave.
 	leaveTimeout = time.Second
 )
@@ -75,6 +75,8 @@ type Relay struct {
 	// that one serves, or why it does not.
 	Restart func(context.Context) error
 
+	limits *limits // nil for the usual ones
+
 	mu      sync.Mutex
 	holder  *holder
 	changed chan struct{} // closed and replaced when the holder or its process changes
@@ -85,6 +87,13 @@ type holder struct {
 	client string // for people
 	since  time.Time
 	pid    int // the process that its debugger is attached to, or 0; Relay.mu guards it
+}
+
+func (r *Relay) limit() limits {
+	if r.limits == nil {
+		return usual
+	}
+	return *r.limits
 }
 
 // Serve answers connections until ctx is done and all sessions have ended.

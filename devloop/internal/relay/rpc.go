@@ -150,8 +150,8 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 		return // it has gone
 	}
 	if err != nil {
-		_ = client.write(rpcFailure(first.ID, err.Error())) // whoever cannot read it is gone
 		r.Reporter.DebuggerFailed(h.client, err)
+		_ = client.write(rpcFailure(first.ID, err.Error())) // whoever cannot read it is gone
 		return
 	}
 	defer r.giveUp(h)

@@ -25,12 +25,17 @@ const (
 	ended
 )
 
-const (
+// limits are times that tests lengthen.
+type limits struct {
 	// unasked is how long an editor may take to begin to send its
 	// configuration again, and inBetween from one request to the next; an
 	// editor that does not has its last configuration replayed.
-	unasked   = 300 * time.Millisecond
-	inBetween = time.Second
+	unasked, inBetween time.Duration
+}
+
+var usual = limits{unasked: 300 * time.Millisecond, inBetween: time.Second}
+
+const (
 	// lookAfter is how often the process is looked at: dlv does not notice
 	// that one is killed which stands still.
 	lookAfter = 250 * time.Millisecond
@@ -80,14 +85,15 @@ func (r *Relay) serveDAP(ctx context.Context, client *dap.Conn) {
 		return
 	}
 	if err != nil {
-		refuse(client, err)
 		r.failed(client.RemoteAddr().String(), err)
+		refuse(client, err)
 		return
 	}
 	h := &holder{client: clientName(first, client)}
 	if err := r.claim(ctx, h); err != nil {
-		_, _ = client.Send(dap.NewFailure(first, err.Error())) // whoever cannot read it is gone
+		// First, as whoever has the answer may look there.
 		r.Reporter.DebuggerFailed(h.client, err)
+		_, _ = client.Send(dap.NewFailure(first, err.Error())) // whoever cannot read it is gone
 		return
 	}
 	defer r.giveUp(h)
@@ -278,8 +284,8 @@ func (s *session) begin(m dap.Message) {
 	s.initialize, s.unanswered = m, &m
 	b, err := s.start()
 	if err != nil {
-		s.send(dap.NewFailure(m, err.Error()))
 		s.relay.Reporter.DebuggerFailed(s.holder.client, err)
+		s.send(dap.NewFailure(m, err.Error()))
 		s.phase = ended
 		return
 	}
@@ -360,7 +366,7 @@ func (s *session) debug(m dap.Message) {
 	default:
 		s.forward(m)
 		if configures(m) && s.attached {
-			s.window.Reset(inBetween)
+			s.window.Reset(s.relay.limit().inBetween)
 		}
 	}
 }
