@@ -38,7 +38,7 @@ func save(t *testing.T, l *loop.Loop, name, content string, way checkout.Way) {
 // await waits for a line.
 func await(t *testing.T, l *loop.Loop, from terminal.Place, re *regexp.Regexp) terminal.Line {
 	t.Helper()
-	line, err := l.Process.Out.Wait(within(t, 40*time.Second), from, re)
+	line, err := l.Process.Out.Wait(within(t, 2*time.Minute), from, re)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func failedReloads(t *testing.T, l *loop.Loop) {
 // awaitVersion waits until edit n serves, over new connections.
 func awaitVersion(t *testing.T, l *loop.Loop, n int) {
 	t.Helper()
-	if _, err := loop.AwaitVersion(within(t, 40*time.Second), l.Addr(), n, nil); err != nil {
+	if _, err := loop.AwaitVersion(within(t, 2*time.Minute), l.Addr(), n, nil); err != nil {
 		t.Fatalf("%v; printed were:\n%s", err, terminal.Format(l.Process.Out.Since(0)))
 	}
 }
@@ -186,9 +186,18 @@ func exitAfterReady(t *testing.T, l *loop.Loop) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		save(t, l, planted, mainWith("os time", `go func() { time.Sleep(time.Second); println("planted end"); os.Exit(4) }()`), checkout.InPlace)
+		// It ends when it has been seen to serve, however long its start takes.
+		const end = "workspace-server/planted-end"
+		save(t, l, planted, mainWith("os time", fmt.Sprintf(`go func() {
+		for _, err := os.Stat(%q); err != nil; _, err = os.Stat(%[1]q) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		println("planted end")
+		os.Exit(4)
+	}()`, l.Root()+"/"+end)), checkout.InPlace)
 		save(t, l, loop.Health, text, checkout.InPlace)
 		awaitVersion(t, l, bad)
+		save(t, l, end, "", checkout.InPlace)
 		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; going back to the build before$`))
 		await(t, l, from, regexp.MustCompile(`planted end`))
 		await(t, l, from, regexp.MustCompile(`^serving again in [0-9.]+s  \(pid \d+\)$`))
