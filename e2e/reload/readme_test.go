@@ -3,6 +3,7 @@ package reload
 import (
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,11 +27,22 @@ func readme(t *testing.T, l *loop.Loop) {
 	}
 	for _, m := range found {
 		line := regexp.MustCompile(`(localhost|127\.0\.0\.1):8080`).ReplaceAllString(m[1], l.Addr())
-		stream := strings.Contains(line, "-sN") || strings.Contains(line, "-N")
-		// A stream has no end of its own: curl's 28 is the end of our patience.
-		args := token[1] + "; " + strings.Replace(line, "curl ", "curl --fail-with-body --max-time 2 ", 1)
-		code, out, err := command.Run(within(t, time.Minute), command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run}, "sh", "-c", args)
-		if err != nil || out == "" || code != 0 && !(stream && code == 28) {
+		args := token[1] + "; " + strings.Replace(line, "curl ", "curl --fail-with-body ", 1)
+		ctx := within(t, time.Minute)
+		p, err := command.Start(command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run}, "sh", "-c", args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, " -sN ") { // a stream has no end of its own
+			if _, err := p.Out.Wait(ctx, 0, regexp.MustCompile(`^id: \d+$`)); err != nil {
+				t.Errorf("%s: %v", m[1], err)
+			}
+			p.Signal(syscall.SIGTERM)
+			<-p.Done()
+			continue
+		}
+		code, err := p.Wait(ctx)
+		if out := p.Text(); err != nil || out == "" || code != 0 {
 			t.Errorf("%s: exit code %d, %v, printed %q, want an answer", m[1], code, err, out)
 		}
 	}
