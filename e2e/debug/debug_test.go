@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-dap"
+
 	"e2e/internal/checkout"
 	"e2e/internal/editor"
 	"e2e/internal/engine"
@@ -23,7 +25,7 @@ const (
 )
 
 // step bounds one step of an editor, which takes far less.
-const step = 30 * time.Second
+const step = time.Minute
 
 var moved = regexp.MustCompile(`^debugger moved to pid (\d+) in ([0-9.]+)s`)
 
@@ -147,7 +149,7 @@ func reload(t *testing.T, l *loop.Loop, e *editor.Editor, n, shift int) (line in
 	t.Helper()
 	text, line := source(t, l, n, shift)
 	e.Break(l.Checkout.Path(debugged), line) // as the editor shows it from now on
-	from := l.Process.Out.End()
+	from, set := l.Process.Out.End(), e.Count(isSet)
 	if err := l.Checkout.Write(debugged, text, checkout.InPlace); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,19 @@ func reload(t *testing.T, l *loop.Loop, e *editor.Editor, n, shift int) (line in
 	if _, err := l.Process.Out.Wait(within(t, step), from, moved); err != nil {
 		t.Fatal(err)
 	}
+	// The loop does not wait for a slow editor: it goes on with the breakpoint
+	// as it was, and the editor's comes after that.
+	ctx := within(t, step)
+	for e.Style == editor.Reconfigures && e.Count(isSet) == set {
+		pause(t, ctx, "the breakpoint to be set again")
+	}
 	return line, told.At
+}
+
+// isSet tells the answer to an editor that sends its breakpoint.
+func isSet(m dap.Message) bool {
+	r, ok := m.(*dap.SetBreakpointsResponse)
+	return ok && r.Success
 }
 
 // A visit is a request to the handler, which may be held at the breakpoint.
