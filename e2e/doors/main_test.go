@@ -147,7 +147,7 @@ func (h *house) probe(probes []probe) {
 // host and in the container's caches, and that git finds nothing changed.
 func (h *house) mine(after string) {
 	h.Helper()
-	if _, err := h.Checkout.Restore(); err != nil {
+	if _, err := h.Checkout.Restore(); err != nil { // which has the loop build
 		h.Fatal(err)
 	}
 	foreign, err := h.Checkout.Foreign()
@@ -157,7 +157,7 @@ func (h *house) mine(after string) {
 	if len(foreign) > 0 {
 		h.Errorf("after %s: files of others: %v", after, foreign)
 	}
-	const find = `find "$HOME" /workspace/workspace-server/tmp \( ! -uid "$(id -u)" -o ! -gid "$(id -g)" \) -print`
+	const find = `find "$HOME" /workspace/workspace-server/tmp -ignore_readdir_race \( ! -uid "$(id -u)" -o ! -gid "$(id -g)" \) -print`
 	out, err := h.Exec(h.ctx, "sh", "-c", find)
 	if err != nil || out != "" {
 		h.Errorf("after %s: files of others in the container: %v\n%s", after, err, out)
