@@ -66,7 +66,7 @@ type relay struct {
 	address string
 	cmd     *exec.Cmd
 	log     *os.File
-	idle    chan struct{} // receives whenever no connection is open any more
+	idle    chan struct{} // holds something while no connection is open any more
 	copied  chan error
 }
 
@@ -116,6 +116,10 @@ func (r *relay) copy(lines *bufio.Reader) error {
 		switch {
 		case strings.HasPrefix(said, "connected: "):
 			open++
+			select {
+			case <-r.idle:
+			default:
+			}
 		case said == "closed\n":
 			open--
 		}
