@@ -81,6 +81,8 @@ func (r *repo) mkdir(path string) {
 
 func (r *repo) copyTree(from, to string) {
 	r.t.Helper()
+	syscall.ForkLock.RLock() // as for a command
+	defer syscall.ForkLock.RUnlock()
 	if err := os.CopyFS(filepath.Join(r.dir, to), os.DirFS(from)); err != nil {
 		r.t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func (r *repo) run(script string, variables ...string) (string, int) {
 	cmd := exec.CommandContext(r.t.Context(), r.shell[0], append(r.shell[1:], "scripts/"+script)...)
 	cmd.Dir = r.dir
 	cmd.Env = append([]string{"PATH=" + r.bin, "HOME=" + r.dir}, variables...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
