@@ -42,7 +42,7 @@ func fails(t *testing.T, l *loop.Loop, target, want string) {
 	if err != nil || code == 0 || !regexp.MustCompile("(?m)"+want).MatchString(out) {
 		t.Errorf("make %s: exit code %d, %v, printed\n%swant a failure and a line that matches %q", target, code, err, out, want)
 	}
-	if left := command.Running(l.Checkout.Run); len(left) > 0 {
+	if left := command.Outliving(l.Checkout.Run); len(left) > 0 {
 		t.Errorf("make %s leaves %v", target, left)
 	}
 }

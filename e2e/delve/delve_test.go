@@ -197,7 +197,7 @@ func TestThroughRelay(t *testing.T) {
 					t.Errorf("nothing like %q went through the relay", pattern)
 				}
 			}
-			if left := command.Running(s.run); len(left) > 0 {
+			if left := command.Outliving(s.run); len(left) > 0 {
 				t.Errorf("left: %v", left)
 			}
 			if t.Failed() {

@@ -190,7 +190,7 @@ func editsUnderLoad(t *testing.T, l *loop.Loop) {
 
 // stopHost: Ctrl-C ends it cleanly.
 func stopHost(t *testing.T, l *loop.Loop) {
-	ctx := within(t, time.Minute)
+	ctx := within(t, 3*time.Minute)
 	began := time.Now()
 	if _, err := l.Interrupt(ctx); err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func stopHost(t *testing.T, l *loop.Loop) {
 // nothingRuns checks that no process is left and nobody listens.
 func nothingRuns(t *testing.T, l *loop.Loop) {
 	t.Helper()
-	if left := command.Running(l.Checkout.Run); len(left) > 0 {
+	if left := command.Outliving(l.Checkout.Run); len(left) > 0 {
 		t.Errorf("processes left behind: %v", left)
 	}
 	if conn, err := net.Dial("tcp", l.Addr()); err == nil {
@@ -231,7 +231,7 @@ func nothingRuns(t *testing.T, l *loop.Loop) {
 
 // stopContainer: "docker stop", "make down", and what stays for the next time.
 func stopContainer(t *testing.T, l *loop.Loop) {
-	ctx := within(t, 3*time.Minute)
+	ctx := within(t, 5*time.Minute)
 	id, err := l.ContainerID(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -155,6 +155,18 @@ func Running(run string) []Left {
 	return left
 }
 
+// Outliving waits for the processes of a run to end, which the last of them do
+// by themselves when those have gone that they work for, and returns those that
+// do not.
+func Outliving(run string) []Left {
+	const patience = 10 * time.Second
+	left := Running(run)
+	for end := time.Now().Add(patience); len(left) > 0 && time.Now().Before(end); left = Running(run) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return left
+}
+
 // Kill kills the processes of a run until none is left.
 func Kill(run string) {
 	for range 100 {
