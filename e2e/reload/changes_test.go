@@ -98,7 +98,7 @@ func burst(t *testing.T, l *loop.Loop) {
 // idle waits until nothing of a build runs any more.
 func idle(t *testing.T, l *loop.Loop) {
 	t.Helper()
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	for {
 		var left []string
 		for _, name := range []string{"go", "compile", "link", "asm"} {
@@ -355,7 +355,7 @@ func template(t *testing.T, l *loop.Loop) {
 		t.Fatalf("%s has no description:\n%s", name, text)
 	}
 	save(t, l, name, changed, checkout.Rename)
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	token, err := l.Token(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds a question to the engine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Docker runs the docker command and returns what it printed to stdout.
 func Docker(ctx context.Context, args ...string) (string, error) {

@@ -18,7 +18,7 @@ import (
 
 // patience is how long a request may take by default. It is far beyond what a
 // reload makes one wait, so that a hang is told from a failure.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Options say what to load and how.
 type Options struct {
@@ -26,7 +26,7 @@ type Options struct {
 	Token    string        // of an administrator; not used if Light
 	Light    bool          // a few clients that only read, for measurements
 	Pace     time.Duration // pause of a client between requests; 0: 40 ms
-	Patience time.Duration // how long a request may take; 0: 20 s
+	Patience time.Duration // how long a request may take; 0: a minute
 	// Version reads which edit a body of /healthz comes from. May be nil.
 	Version func(body []byte) (int, bool)
 }

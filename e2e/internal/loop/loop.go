@@ -35,7 +35,7 @@ const (
 	// firstStart bounds a start that may have to build an image.
 	firstStart = 8 * time.Minute
 	// reload bounds the wait for an edit. The loop's own bar is far below.
-	reload = 30 * time.Second
+	reload = 2 * time.Minute
 )
 
 // The loop's lines.
