@@ -64,6 +64,8 @@ func builders(t *testing.T, l *loop.Loop) (most func() int) {
 // goes on.
 func burst(t *testing.T, l *loop.Loop) {
 	const saves, gap = 20, 50 * time.Millisecond
+	const quick = 250 * time.Millisecond // no build is done in less
+	pauses := 0                          // of a typist whom a busy machine has stopped
 	from := l.Process.Out.End()
 	before := pid(t, l)
 	most := builders(t, l)
@@ -74,16 +76,20 @@ func burst(t *testing.T, l *loop.Loop) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			began := time.Now()
 			save(t, l, loop.Health, text, checkout.InPlace)
 			<-time.After(gap) // the typist's pace
+			if time.Since(began) > quick {
+				pauses++
+			}
 		}
 		e = awaitEdit(t, l, func(_ int, text string) { save(t, l, loop.Health, text, checkout.InPlace) })
 	})
 	if n := most(); n > 1 {
 		t.Errorf("%d linkers ran at once, want 1", n)
 	}
-	if n := l.Process.Out.Count(from, loop.Outcome); n != 1 {
-		t.Errorf("%d saves ended in %d reloads, want 1:\n%s", saves, n, printed(l, from))
+	if n := l.Process.Out.Count(from, loop.Outcome); n < 1 || n > 1+pauses {
+		t.Errorf("%d saves with %d pauses ended in %d reloads, want 1, and no more than 1 for each pause:\n%s", saves, pauses, n, printed(l, from))
 	}
 	if now := pid(t, l); now == before {
 		t.Errorf("pid %d serves as before, want another", now)
@@ -129,9 +135,12 @@ func manyFiles(t *testing.T, l *loop.Loop) {
 	for d := range dirs {
 		imports += fmt.Sprintf("\t_ \"workspace-server/internal/planted/p%d\"\n", d)
 	}
+	const quick = 100 * time.Millisecond // not even a build that fails is done in less
+	slow := 0                            // how many of those a switch has lasted
 	from := l.Process.Out.End()
 	most := builders(t, l)
 	there := awaitEdit(t, l, func(_ int, text string) {
+		defer func(began time.Time) { slow += int(time.Since(began) / quick) }(time.Now())
 		for d := range dirs {
 			for f := range files {
 				save(t, l, name(d, f), fmt.Sprintf("package p%d\n\nvar V%d = %d\n", d, f, f), checkout.InPlace)
@@ -140,10 +149,11 @@ func manyFiles(t *testing.T, l *loop.Loop) {
 		save(t, l, planted, imports+")\n", checkout.InPlace)
 		save(t, l, loop.Health, text, checkout.InPlace)
 	})
-	if want := regexp.MustCompile(fmt.Sprintf(` and %d more$`, dirs*files+1)); !want.MatchString(there.Line.Text) {
+	if want := regexp.MustCompile(fmt.Sprintf(` and %d more$`, dirs*files+1)); slow == 0 && !want.MatchString(there.Line.Text) {
 		t.Errorf("printed %q, want it to match %q", there.Line.Text, want)
 	}
 	back := awaitEdit(t, l, func(_ int, text string) {
+		defer func(began time.Time) { slow += int(time.Since(began) / quick) }(time.Now())
 		for d := range dirs {
 			for f := range files {
 				if err := l.Checkout.Remove(name(d, f)); err != nil {
@@ -159,8 +169,8 @@ func manyFiles(t *testing.T, l *loop.Loop) {
 	if n := most(); n > 1 {
 		t.Errorf("%d linkers ran at once, want 1", n)
 	}
-	if n := l.Process.Out.Count(from, loop.Outcome); n != 2 {
-		t.Errorf("two switches ended in %d reloads, want 2:\n%s", n, printed(l, from))
+	if n := l.Process.Out.Count(from, loop.Outcome); n < 2 || n > 2+slow {
+		t.Errorf("two switches ended in %d reloads, want 2, and %d more at most for as long as they lasted:\n%s", n, slow, printed(l, from))
 	}
 	t.Logf("report: %s: %d files there and back: %s and %s", l.Kind, dirs*files+2, stats.Seconds(there.Took), stats.Seconds(back.Took))
 }
