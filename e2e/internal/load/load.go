@@ -75,7 +75,9 @@ func (r Report) String() string {
 type Load struct {
 	opts   Options
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup // the clients
+	tasks  sync.WaitGroup // the clients, but those that poll
+	unpoll context.CancelFunc
+	polls  sync.WaitGroup // these
 	quiet  chan struct{}  // closed when they are done
 	subs   []*subscriber
 	reads  sync.WaitGroup // the subscribers
@@ -95,11 +97,12 @@ func Start(ctx context.Context, opts Options) (*Load, error) {
 		opts.Patience = patience
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Load{opts: opts, cancel: cancel, made: map[string]bool{}, quiet: make(chan struct{})}
+	polling, unpoll := context.WithCancel(ctx)
+	l := &Load{opts: opts, cancel: cancel, unpoll: unpoll, made: map[string]bool{}, quiet: make(chan struct{})}
 	l.report.Requests = map[string]int{}
 	if opts.Light {
 		for i := range 4 {
-			l.run(ctx, fmt.Sprintf("get %d", i), func(ctx context.Context, c *client) { l.health(ctx, c, true) })
+			l.run(ctx, &l.tasks, fmt.Sprintf("get %d", i), func(ctx context.Context, c *client) { l.health(ctx, c, true) })
 		}
 		return l, nil
 	}
@@ -124,12 +127,12 @@ func Start(ctx context.Context, opts Options) (*Load, error) {
 		{"POST slow close", 1, func(ctx context.Context, c *client) { l.create(ctx, c, request{slow: slowBody, close: true}) }},
 	} {
 		for i := range k.n {
-			l.run(ctx, fmt.Sprintf("%s %d", k.name, i), k.step)
+			l.run(ctx, &l.tasks, fmt.Sprintf("%s %d", k.name, i), k.step)
 		}
 	}
 	for i := range 2 {
 		p := &poller{load: l, last: last}
-		l.run(ctx, fmt.Sprintf("long poll %d", i), p.step)
+		l.run(polling, &l.polls, fmt.Sprintf("long poll %d", i), p.step)
 	}
 	for i := range 2 {
 		s := &subscriber{load: l, name: fmt.Sprintf("SSE %d", i), last: last, created: map[string]bool{}, changed: make(chan struct{}, 1)}
@@ -143,9 +146,9 @@ func Start(ctx context.Context, opts Options) (*Load, error) {
 const slowBody = 150 * time.Millisecond
 
 // run repeats a step with a client of its own.
-func (l *Load) run(ctx context.Context, name string, step func(context.Context, *client)) {
+func (l *Load) run(ctx context.Context, group *sync.WaitGroup, name string, step func(context.Context, *client)) {
 	c := &client{name: name, addr: l.opts.Addr, token: l.opts.Token}
-	l.tasks.Go(func() {
+	group.Go(func() {
 		defer c.close()
 		for ctx.Err() == nil {
 			// A request that has begun is finished, so that Stop loses none.
@@ -175,6 +178,8 @@ func (l *Load) Answered() int {
 // Stop lets the requests under way finish and waits until the subscribers have
 // seen an event for each workspace that was made.
 func (l *Load) Stop() Report {
+	l.unpoll() // while there are events yet, which a poll waits for
+	l.polls.Wait()
 	l.cancel()
 	l.tasks.Wait()
 	close(l.quiet)
