@@ -60,6 +60,7 @@ type Loop struct {
 	janitor *janitor.Janitor
 	env     []string
 	edits   int
+	token   string // an administrator's, once it was asked for
 }
 
 // New prepares a checkout with settings of its own. Env is added to the
@@ -115,13 +116,19 @@ func (l *Loop) Make(ctx context.Context, target string) (int, string, error) {
 	return command.Run(ctx, command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run, Env: l.env}, "make", target)
 }
 
-// Token returns the first administrator's token.
+// Token returns the first administrator's token, which stays the same.
 func (l *Loop) Token(ctx context.Context) (string, error) {
+	if l.token != "" {
+		return l.token, nil
+	}
 	code, out, err := l.Make(ctx, "token")
 	if err == nil && code != 0 {
 		err = fmt.Errorf("make token: exit code %d: %s", code, out)
 	}
-	return strings.TrimSpace(out), err
+	if err == nil {
+		l.token = strings.TrimSpace(out)
+	}
+	return l.token, err
 }
 
 // Load starts a load of the platform; Addr and Token of the options are set.
