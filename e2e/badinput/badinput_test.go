@@ -93,20 +93,49 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// TestTwice: a second loop in the same checkout is refused, and the first one
-// does not notice.
-func TestTwice(t *testing.T) {
+// TestTwo: what else is done while a loop runs.
+func TestTwo(t *testing.T) {
 	l := prepare(t, loop.Host)
-	ctx := within(t, 3*time.Minute)
+	ctx := within(t, 5*time.Minute)
 	if err := l.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("loops", func(t *testing.T) { twoLoops(t, ctx, l) })
+	t.Run("checkouts", func(t *testing.T) { twoCheckouts(t, ctx, l) })
+}
+
+// twoLoops: a second loop in the same checkout is refused, and the first one does
+// not notice.
+func twoLoops(t *testing.T, ctx context.Context, l *loop.Loop) {
 	code, out, err := l.Make(ctx, "dev-host")
 	if err != nil || code == 0 || !strings.Contains(out, "a loop runs in "+l.Checkout.Dir+" already") {
 		t.Errorf("make dev-host, again: exit code %d, %v, printed\n%swant to be told that a loop runs already", code, err, out)
 	}
 	if _, err := l.Edit(ctx); err != nil {
 		t.Errorf("after that: %v", err)
+	}
+}
+
+// twoCheckouts have nothing in common: neither the project's name nor, while
+// both run, a port.
+func twoCheckouts(t *testing.T, ctx context.Context, one *loop.Loop) {
+	two := prepare(t, loop.Host)
+	if one.Project == two.Project {
+		t.Errorf("two checkouts have the project name %s", one.Project)
+	}
+	// Without a port of its own the second one takes a free one.
+	if err := two.Checkout.Write(".env", "", checkout.InPlace); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, err := two.Make(ctx, "env"); err != nil || code != 0 {
+		t.Fatalf("make env: exit code %d, %v: %s", code, err, out)
+	}
+	env, err := two.Checkout.Env()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port, err := strconv.Atoi(env["PLATFORM_PORT"]); err != nil || port == one.Port {
+		t.Errorf("the second checkout's port is %q, want one that is not taken as %d is", env["PLATFORM_PORT"], one.Port)
 	}
 }
 
@@ -189,32 +218,5 @@ func TestJunk(t *testing.T) {
 				t.Error("the .env was executed")
 			}
 		})
-	}
-}
-
-// TestTwoCheckouts have nothing in common: neither the project's name nor,
-// while both run, a port.
-func TestTwoCheckouts(t *testing.T) {
-	one, two := prepare(t, loop.Host), prepare(t, loop.Host)
-	if one.Project == two.Project {
-		t.Errorf("two checkouts have the project name %s", one.Project)
-	}
-	ctx := within(t, 3*time.Minute)
-	if err := one.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	// Without a port of its own the second one takes a free one.
-	if err := two.Checkout.Write(".env", "", checkout.InPlace); err != nil {
-		t.Fatal(err)
-	}
-	if code, out, err := two.Make(ctx, "env"); err != nil || code != 0 {
-		t.Fatalf("make env: exit code %d, %v: %s", code, err, out)
-	}
-	env, err := two.Checkout.Env()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if port, err := strconv.Atoi(env["PLATFORM_PORT"]); err != nil || port == one.Port {
-		t.Errorf("the second checkout's port is %q, want one that is not taken as %d is", env["PLATFORM_PORT"], one.Port)
 	}
 }
