@@ -257,7 +257,8 @@ func kindOf(err error) (workspace.Kind, string) {
 		return workspace.Conflict, changed
 	}
 	switch number {
-	case syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.EEXIST, syscall.ENOTEMPTY, syscall.ELOOP, syscall.ENXIO:
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.EEXIST, syscall.ENOTEMPTY, syscall.ELOOP, syscall.ENXIO,
+		syscall.EOPNOTSUPP: // a link took the place of what is given its mode
 		return workspace.Conflict, changed
 	case syscall.EACCES, syscall.EPERM:
 		return workspace.Conflict, "The agent made this in such a way that the server may not use it."
