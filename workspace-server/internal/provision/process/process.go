@@ -236,7 +236,11 @@ func lockDirectory(ctx context.Context, place string, create bool) (*os.File, er
 			return nil, err
 		}
 		if create {
-			if err := os.MkdirAll(place, 0o700); err != nil {
+			err := os.MkdirAll(place, 0o700)
+			if info, lookErr := os.Lstat(place); errors.Is(err, fs.ErrExist) && (lookErr != nil || info.IsDir()) {
+				continue // it was made by another at the same time, and removed meanwhile
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
