@@ -248,10 +248,13 @@ func TestRegistersAndSendsHeartbeats(t *testing.T) {
 
 	naps.wake <- struct{}{}
 	first := p.next(t, heartbeatPath, beat)
-	for field, want := range map[string]any{"generation": 4.0, "active_tasks": 0.0, "current_task": "", "error_rate": 0.0, "uptime_seconds": 0.0} {
+	for field, want := range map[string]any{"generation": 4.0, "active_tasks": 0.0, "current_task": "", "error_rate": 0.0} {
 		if first[field] != want {
 			t.Errorf("the first heartbeat has %s %v, want %v", field, first[field], want)
 		}
+	}
+	if uptime, ok := first["uptime_seconds"].(float64); !ok || uptime < 0 || int64(uptime) > (time.Now().UnixMilli()-before)/1000 {
+		t.Errorf("the first heartbeat has uptime_seconds %v, want the whole seconds since the start", first["uptime_seconds"])
 	}
 	started, _ := first["last_active"].(float64)
 	if int64(started) < before || int64(started) > time.Now().UnixMilli() {
@@ -476,7 +479,7 @@ func slow(t *testing.T, r *running) (finish func(), answer <-chan string) {
 
 func TestFinishesRequests(t *testing.T) {
 	p := newPlatform(t)
-	r := runAgent(t, p, &naps{wake: make(chan struct{})}, "", nil)
+	r := runAgent(t, p, &naps{wake: make(chan struct{})}, "", func(a *agent) { a.drain = time.Minute })
 	p.next(t, registerPath, lease)
 	finish, answer := slow(t, r)
 	r.stop()
