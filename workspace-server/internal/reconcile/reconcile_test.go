@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,6 +216,27 @@ func (s *site) untilState(id string, want workspace.State) workspace.Work {
 	return s.until(id, string(want), func(w workspace.Work) bool { return w.Status.State == want })
 }
 
+// untilFailed waits until a generation of a workspace has failed, and returns
+// how. It looks at what happened: the next try may be over before it looks.
+func (s *site) untilFailed(id string, generation int64) workspace.Transition {
+	s.t.Helper()
+	var failed workspace.Transition
+	s.until(id, fmt.Sprintf("failed in generation %d", generation), func(workspace.Work) bool {
+		all, err := s.store.Transitions(s.t.Context(), id, 0, 100)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		at := slices.IndexFunc(all, func(tr workspace.Transition) bool {
+			return tr.To == workspace.StateFailed && tr.Generation == generation
+		})
+		if at >= 0 {
+			failed = all[at]
+		}
+		return at >= 0
+	})
+	return failed
+}
+
 func provisioned(w workspace.Work) bool { return w.Provisioned == w.Generation }
 
 // ready is what an agent says once it serves.
@@ -272,14 +294,16 @@ func TestCrashIsNoticed(t *testing.T) {
 			i.State, i.ExitCode = provision.Exited, 7
 			s.machine.instances[id] = i
 		})
-		failed := s.untilState(id, workspace.StateFailed)
-		if !strings.Contains(failed.Status.Message, "exit code 7") || failed.Desired != workspace.StateRunning {
+		if failed := s.untilFailed(id, 1); !strings.Contains(failed.Message, "exit code 7") {
 			t.Errorf("it is %+v, want to be told the exit code", failed)
 		}
-		s.until(id, "started again", func(w workspace.Work) bool { return w.Generation == 2 && provisioned(w) })
+		again := s.until(id, "started again", func(w workspace.Work) bool { return w.Generation == 2 && provisioned(w) })
+		if again.Desired != workspace.StateRunning {
+			t.Errorf("it is %+v, want it to be wanted still", again)
+		}
 		s.ready(id)
 		s.machine.set(func() { delete(s.machine.instances, id) })
-		if gone := s.untilState(id, workspace.StateFailed); !strings.Contains(gone.Status.Message, "is gone") {
+		if gone := s.untilFailed(id, 2); !strings.Contains(gone.Message, "is gone") {
 			t.Errorf("it is %+v, want to be told that it is gone", gone)
 		}
 	})
@@ -360,10 +384,10 @@ func TestHiccup(t *testing.T) {
 		if err := s.store.Nudge(t.Context(), []string{id}); err != nil {
 			t.Fatal(err)
 		}
-		before := s.untilState(id, workspace.StateRunning)
+		before, began := s.untilState(id, workspace.StateRunning), time.Now()
 		step()
 		after := s.untilState(id, workspace.StateRunning)
-		if after.Revision != before.Revision || after.Due <= time.Now().UnixMilli() {
+		if after.Revision != before.Revision || after.Due < began.Add(firstRetry).UnixMilli() {
 			t.Errorf("after a hiccup it is %+v, want it as it was, and to be looked at later", after)
 		}
 	})
@@ -382,8 +406,8 @@ func TestBrokenStart(t *testing.T) {
 			eachSite(t, func(t *testing.T, s *site) {
 				s.run("one", outfit{tt.err})
 				id := s.create()
-				if failed := s.untilState(id, workspace.StateFailed); failed.Status.Message != tt.want {
-					t.Errorf("the message is %q, want %q", failed.Status.Message, tt.want)
+				if failed := s.untilFailed(id, 1); failed.Message != tt.want {
+					t.Errorf("the message is %q, want %q", failed.Message, tt.want)
 				}
 				s.ask(id, workspace.Pause)
 				s.untilState(id, workspace.StatePaused)
