@@ -104,7 +104,7 @@ func install(t *testing.T) string {
 		if runtime.GOOS != "linux" {
 			return
 		}
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for left := processes(t, dir); len(left) > 0; left = processes(t, dir) {
 			if time.Now().After(deadline) {
 				t.Fatalf("processes are left that use %s: %q", dir, left)

@@ -254,6 +254,12 @@ func TestKeeperIsKilled(t *testing.T) {
 	if in.ExitCode != -1 || !strings.Contains(in.Message, "is not known") {
 		t.Errorf("Inspect = %+v, want that it is not known how it ended", in)
 	}
+	// The kernel ends the agent just after its keeper.
+	for deadline := time.Now().Add(time.Minute); len(belonging(t, dir)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the agent goes on without its keeper")
+		}
+	}
 	if err := d.Stop(t.Context(), "ws_a", time.Minute); err != nil {
 		t.Errorf("Stop = %v", err)
 	}
