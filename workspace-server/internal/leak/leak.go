@@ -23,9 +23,9 @@ func Main(m *testing.M) {
 }
 
 // left returns the stacks of the goroutines that do not end by themselves
-// within a few seconds.
+// within half a minute.
 func left() string {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		stacks := others()
 		if stacks == "" || time.Now().After(deadline) {
