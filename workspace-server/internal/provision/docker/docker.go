@@ -284,10 +284,10 @@ func (p *Provisioner) Logs(ctx context.Context, workspace string, tail int, foll
 	return &frames{stream: stream}, nil
 }
 
-// retry calls fn until it fails with something else than raced, for some
-// seconds: another server is at work on the same workspace, and will be through.
+// retry calls fn until it fails with something else than raced, for half a
+// minute: another server is at work on the same workspace, and will be through.
 func retry(ctx context.Context, fn func() error) error {
-	const attempts, pause = 50, 100 * time.Millisecond
+	const attempts, pause = 300, 100 * time.Millisecond
 	for attempt := 1; ; attempt++ {
 		err := fn()
 		lost, again := errors.AsType[raced](err)

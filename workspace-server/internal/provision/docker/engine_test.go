@@ -179,8 +179,8 @@ func TestRacesEnd(t *testing.T) {
 		lost := workspace.Errorf(workspace.Unavailable, "lost")
 		asked := 0
 		err := retry(t.Context(), func() error { asked++; return raced{lost} })
-		if !errors.Is(err, lost) || asked != 50 {
-			t.Errorf("retry = %v after %d calls, want %v after 50", err, asked, lost)
+		if !errors.Is(err, lost) || asked != 300 {
+			t.Errorf("retry = %v after %d calls, want %v after 300", err, asked, lost)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		err = retry(ctx, func() error { cancel(); return raced{lost} })
