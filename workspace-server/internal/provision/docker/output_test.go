@@ -17,17 +17,24 @@ func logs(t *testing.T, h *host) {
 	say := func(out, err string) {
 		ask(t, i, http.MethodPost, "/log?"+url.Values{"out": {out}, "err": {err}}.Encode(), "")
 	}
-	say("one", "two")
-	// The two outputs come by two ways, and a line that is as long as the next
-	// comes in pieces, with room for another between them.
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(logsOf(t, p, "w", -1), "two\n"); {
-		if time.Now().After(deadline) {
-			t.Fatal("a line never comes")
+	// What the agent has written is not with the engine yet, and the two outputs
+	// come there by two ways.
+	arrive := func(line string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(logsOf(t, p, "w", -1), line+"\n"); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the line %q never comes", line)
+			}
 		}
 	}
+	say("one", "two")
+	// A line that is as long as the next comes in pieces, with room for another
+	// between them.
+	arrive("two")
 	long := strings.Repeat("0123456789", 10_000)
 	say(long, "")
 	say("four", "")
+	arrive("four")
 	followed, err := p.Logs(t.Context(), "w", 1, true)
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +64,7 @@ func logs(t *testing.T, h *host) {
 		read <- string(text)
 	}()
 	say("five", "six")
+	arrive("six")
 	if err := p.Stop(t.Context(), "w", time.Minute); err != nil {
 		t.Errorf("Stop = %v", err)
 	}
