@@ -304,7 +304,12 @@ func ends(t *testing.T, h *host) {
 		s.Generation = int64(n + 1)
 		s.Env = map[string]string{tt.variable: tt.value}
 		start(t, p, s)
-		if i := wait(t, p, "w"); i.ExitCode != tt.code || i.Message != tt.message || i.Address != "" {
+		i := wait(t, p, "w")
+		// That it was the memory may come after the end.
+		for deadline := time.Now().Add(time.Minute); i.Message != tt.message && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			i = wait(t, p, "w")
+		}
+		if i.ExitCode != tt.code || i.Message != tt.message || i.Address != "" {
 			t.Errorf("%s=%s ends as %+v, want %d, %q", tt.variable, tt.value, i, tt.code, tt.message)
 		}
 	}
