@@ -221,7 +221,6 @@ func TestLogsEnd(t *testing.T) {
 			http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		}))
-		p.engine.patience = 2 * time.Second // which following goes beyond, if need be
 		ctx, cancel := context.WithCancel(t.Context())
 		logs, err := p.Logs(ctx, "w", 1, true)
 		if err != nil {

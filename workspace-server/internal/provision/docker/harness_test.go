@@ -222,8 +222,8 @@ func wait(t *testing.T, p *Provisioner, name string) provision.Instance {
 // ask sends a request to an agent, once it listens.
 func ask(t *testing.T, i provision.Instance, method, path, body string) (int, string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	for deadline := time.Now().Add(time.Minute); ; {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+i.Address+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
