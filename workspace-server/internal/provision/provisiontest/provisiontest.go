@@ -107,6 +107,9 @@ func newWorld(t *testing.T, h Harness) *world {
 	}
 	w.id = w.newID()
 	t.Cleanup(func() {
+		// The time of the test may be over, with that of all its subtests.
+		w.ctx, cancel = context.WithTimeout(context.Background(), limit)
+		defer cancel()
 		for _, id := range w.workspaces {
 			if err := w.other.Remove(w.ctx, id, false); err != nil {
 				t.Errorf("Remove(%s) = %v", id, err)
