@@ -196,7 +196,7 @@ func (s *site) ask(id string, a workspace.Action) {
 // until waits until a workspace is as it is wanted.
 func (s *site) until(id, what string, fits func(workspace.Work) bool) workspace.Work {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		w, err := s.store.Work(s.t.Context(), id)
 		if err != nil {
 			s.t.Fatal(err)
@@ -457,7 +457,7 @@ func TestPanic(t *testing.T) {
 // untilUnknown waits until nothing is left of a workspace.
 func (s *site) untilUnknown(id string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		known, err := s.store.Known(s.t.Context(), id)
 		if err != nil {
 			s.t.Fatal(err)
