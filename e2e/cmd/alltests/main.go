@@ -62,7 +62,8 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	began := time.Now()
 	r := &testrun.Run{Out: out, Root: root}
 	env := os.Environ()
-	flags := []string{"-json", "-fullpath"}
+	// A busy machine may take several times as long as others do.
+	flags := []string{"-json", "-fullpath", "-timeout=20m"}
 	if race, err := raceDetector(ctx, root); err != nil {
 		return err
 	} else if race {
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 		case "e2e":
 			// What these test is outside of the module, where the go command's
 			// cache does not look, and several at once would measure each other.
-			moduleFlags = append(moduleFlags, "-count=1", "-p=1", "-timeout=20m")
+			moduleFlags = append(moduleFlags, "-count=1", "-p=1")
 		}
 		r.Module = module
 		if err := test(ctx, filepath.Join(root, module), moduleEnv, moduleFlags, r); err != nil {
