@@ -242,17 +242,17 @@ func (s *Store) Release(ctx context.Context, c workspace.Claim, after time.Durat
 // Nudge implements workspace.Desk. What failed keeps its time: it is started
 // again then, whatever runs of it.
 func (s *Store) Nudge(ctx context.Context, ids []string) error {
-	return s.db.fail("make workspaces due", s.db.update(ctx, func(tx *sql.Tx) error {
-		for _, id := range ids {
-			now := s.now().UnixMilli()
-			if _, err := tx.ExecContext(ctx, `
-				UPDATE workspaces SET due = $1 WHERE id = $2 AND (due IS NULL OR due > $3) AND state <> $4`,
-				now, id, now, workspace.StateFailed); err != nil {
-				return err
-			}
+	// Each by itself: two servers that nudge the same ones in different orders
+	// would otherwise wait for each other.
+	for _, id := range ids {
+		now := s.now().UnixMilli()
+		if _, err := s.db.write.ExecContext(ctx, `
+			UPDATE workspaces SET due = $1 WHERE id = $2 AND (due IS NULL OR due > $3) AND state <> $4`,
+			now, id, now, workspace.StateFailed); err != nil {
+			return s.db.fail("make a workspace due", err)
 		}
-		return nil
-	}))
+	}
+	return nil
 }
 
 // Live implements workspace.Desk.

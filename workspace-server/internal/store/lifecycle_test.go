@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -361,6 +363,47 @@ func TestModel(t *testing.T) {
 				}
 				if int64(len(transitions(t, s, id))) != min(want.Revision, 500) {
 					t.Fatalf("step %d: %d transitions of %d revisions", step, len(transitions(t, s, id)), want.Revision)
+				}
+			}
+		}
+	})
+}
+
+// TestNudgeAtOnce has two servers nudge the same workspaces, each in its order.
+func TestNudgeAtOnce(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		db := database.Migrated(t)
+		one := store.New(db, func(int64) {})
+		other := store.New(database.Open(t), func(int64) {})
+		var ids []string
+		for range 20 {
+			ids = append(ids, made(t, one).ID)
+		}
+		reversed := slices.Clone(ids)
+		slices.Reverse(reversed)
+		for range 10 {
+			err := db.Exclusive(t.Context(), func(tx *sql.Tx) error {
+				_, err := tx.ExecContext(t.Context(), `UPDATE workspaces SET due = NULL`)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var both sync.WaitGroup
+			both.Go(func() {
+				if err := one.Nudge(t.Context(), ids); err != nil {
+					t.Errorf("Nudge() beside another = %v", err)
+				}
+			})
+			both.Go(func() {
+				if err := other.Nudge(t.Context(), reversed); err != nil {
+					t.Errorf("Nudge() in the other order = %v", err)
+				}
+			})
+			both.Wait()
+			for _, id := range ids {
+				if w, err := one.Work(t.Context(), id); err != nil || w.Due == 0 {
+					t.Fatalf("after Nudge() the workspace is %+v, %v, want it due", w, err)
 				}
 			}
 		}
