@@ -142,9 +142,11 @@ func (s *stream) flush() bool { return s.extend() == nil && s.rc.Flush() == nil 
 func (s *stream) write(text string) bool { return s.add(text) && s.flush() }
 
 // close keeps the deadline from being set after the answer has ended, when the
-// connection is no longer the stream's.
+// connection is no longer the stream's. The end itself is written after that, and
+// gets as long as what went before.
 func (s *stream) close() {
 	s.cancel()
+	_ = s.extend() // if that fails, so does writing
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
