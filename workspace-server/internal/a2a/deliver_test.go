@@ -16,7 +16,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// serverWriteTimeout is shorter than what some agents here take.
+// serverWriteTimeout is shorter than what some agents take.
 const serverWriteTimeout = 30 * time.Millisecond
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -186,15 +186,7 @@ func TestBrokenAnswers(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, to := range []Target{{Address: closed}, {URL: "http://" + closed}, {URL: "https://" + closed}} {
+	for _, to := range []Target{{Address: nobody}, {URL: "http://" + nobody}, {URL: "https://" + nobody}} {
 		newPlatform(t, to, loopback).wantRefused(fmt.Sprintf("a message to %+v", to), workspace.Unavailable, "It got nothing; try again")
 	}
 	newPlatform(t, Target{}).wantRefused("a message to nowhere", workspace.Unavailable, "no address yet")
@@ -227,7 +219,7 @@ func TestSilence(t *testing.T) {
 			tt.handle(c)
 			<-told
 		})
-		p := newPlatform(t, Target{Address: a.address})
+		p := newHastyPlatform(t, serverWriteTimeout, Target{Address: a.address})
 		p.silence = 2 * serverWriteTimeout
 		resp, got := p.send(strings.Repeat("x", MaxBody))
 		close(told)

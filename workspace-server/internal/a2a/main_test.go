@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"workspace-server/internal/leak"
 	"workspace-server/internal/trace"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // loopback is the network that tests allow, in which a URL's agent is.
 const loopback = "127.0.0.1/32"
+
+// nobody is an address where nobody listens, nor gets to by chance: its port is
+// not one of those that are given to who asks for any.
+const nobody = "127.0.0.1:1"
 
 // platform is a server that delivers each message to one agent.
 type platform struct {
@@ -40,10 +45,16 @@ type platform struct {
 // newPlatform serves on a loopback address. Its URLs may lead to networks.
 func newPlatform(t *testing.T, to Target, networks ...string) *platform {
 	t.Helper()
+	return newHastyPlatform(t, 0, to, networks...)
+}
+
+// newHastyPlatform is one whose server gives an answer so much time, 0 for any.
+func newHastyPlatform(t *testing.T, writeTimeout time.Duration, to Target, networks ...string) *platform {
+	t.Helper()
 	stopping, stop := context.WithCancel(context.Background())
 	p := &platform{Proxy: New(Options{Networks: prefixes(networks...), Stopping: stopping}), t: t, to: to, stop: stop, done: make(chan struct{}, 100)}
 	srv := httptest.NewUnstartedServer(p)
-	srv.Config.WriteTimeout = serverWriteTimeout
+	srv.Config.WriteTimeout = writeTimeout
 	srv.Start()
 	p.url = srv.URL
 	t.Cleanup(func() {
@@ -153,15 +164,15 @@ type agent struct {
 
 func newAgent(t *testing.T, handle http.HandlerFunc) *agent {
 	t.Helper()
-	return newAgentAt(t, "127.0.0.1:0", handle)
-}
-
-func newAgentAt(t *testing.T, address string, handle http.HandlerFunc) *agent {
-	t.Helper()
-	ln, err := net.Listen("tcp", address)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newAgentOn(t, ln, handle)
+}
+
+func newAgentOn(t *testing.T, ln net.Listener, handle http.HandlerFunc) *agent {
+	t.Helper()
 	a := &agent{address: ln.Addr().String()}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.calls.Add(1)

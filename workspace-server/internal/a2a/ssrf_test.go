@@ -3,12 +3,14 @@ package a2a
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"workspace-server/internal/workspace"
@@ -214,12 +216,32 @@ func (n *names) answer(question []byte) []byte {
 	return out
 }
 
+// listenTwice listens on the same port of 127.0.0.2 and 127.0.0.1. One that is
+// free on the first may be somebody's on the second.
+func listenTwice(t *testing.T) (first, second net.Listener) {
+	t.Helper()
+	for {
+		first, err := net.Listen("tcp", "127.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first.Addr().(*net.TCPAddr).Port))
+		if err == nil {
+			return first, second
+		}
+		_ = first.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A name is judged by what it leads to when it is dialled. Here 127.0.0.2 is
 // the address that may be called, and 127.0.0.1 on the same port the one that
 // may not.
 func TestNames(t *testing.T) {
-	good := newAgentAt(t, "127.0.0.2:0", echo)
-	victim := newAgentAt(t, "127.0.0.1:"+good.port(), echo)
+	ours, others := listenTwice(t)
+	good, victim := newAgentOn(t, ours, echo), newAgentOn(t, others, echo)
 	dns := &names{answers: map[string][][]string{
 		"good.test":    {{"127.0.0.2"}},
 		"rebind.test":  {{"127.0.0.2"}, {"127.0.0.1"}},

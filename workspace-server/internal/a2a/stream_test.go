@@ -50,7 +50,7 @@ func newStreaming(t *testing.T, kind string) *streaming {
 func TestStreamIsFlushed(t *testing.T) {
 	for _, kind := range []string{"text/event-stream", "text/event-stream; charset=utf-8", "application/x-ndjson"} {
 		a := newStreaming(t, kind)
-		p := newPlatform(t, Target{Address: a.address})
+		p := newHastyPlatform(t, serverWriteTimeout, Target{Address: a.address})
 		resp, err := p.post(t.Context(), "{}")
 		if err != nil {
 			t.Fatal(err)
@@ -181,18 +181,23 @@ func TestSilentStream(t *testing.T) {
 // A client that does not read is cut off, and at once when the server stops.
 func TestClientDoesNotRead(t *testing.T) {
 	for _, stops := range []bool{false, true} {
-		full, gone := make(chan struct{}), make(chan struct{})
+		full, gone := make(chan struct{}, 1), make(chan struct{})
 		a := newAgent(t, func(w http.ResponseWriter, r *http.Request) {
 			defer close(gone)
 			_, _ = io.ReadAll(r.Body)
 			w.Header().Set("Content-Type", "text/event-stream")
-			rc := http.NewResponseController(w)
 			text := make([]byte, 1<<20)
 			for {
 				// The buffers on the way are full once a write does not end.
-				_ = rc.SetWriteDeadline(time.Now().Add(time.Second))
-				if _, err := w.Write(text); err != nil {
-					close(full)
+				stuck := time.AfterFunc(time.Second, func() {
+					select {
+					case full <- struct{}{}:
+					default:
+					}
+				})
+				_, err := w.Write(text)
+				stuck.Stop()
+				if err != nil {
 					return
 				}
 			}
@@ -206,12 +211,12 @@ func TestClientDoesNotRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-full
-		<-gone
 		if stops {
+			<-full
 			p.stop()
 		}
 		<-p.done
+		<-gone
 		_ = resp.Body.Close()
 		if err := p.lastError(); err != nil {
 			t.Errorf("Deliver to a client that does not read = %v, want no error of the agent's", err)
