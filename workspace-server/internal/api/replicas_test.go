@@ -45,6 +45,11 @@ func TestReplicas(t *testing.T) {
 				_ = s.resp.Body.Close()
 			}
 		})
+		// A busy database may refuse what is tried once.
+		var written []string
+		for i := range writers {
+			written = append(written, servers[i%2].create(fmt.Sprint("writer ", i)).ID)
+		}
 		stop := func() {}
 		if database.URL != "" {
 			stop = endListeners(t, database.URL)
@@ -52,11 +57,10 @@ func TestReplicas(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range writers {
 			wg.Go(func() {
-				w := servers[i%2].create(fmt.Sprint("writer ", i))
 				for n := range perWriter - 1 {
 					name := fmt.Sprint(n)
 					for {
-						_, err := servers[i%2].store.Update(t.Context(), w.ID, workspace.Patch{Name: &name}, nil)
+						_, err := servers[i%2].store.Update(t.Context(), written[i], workspace.Patch{Name: &name}, nil)
 						if err == nil {
 							break
 						}
