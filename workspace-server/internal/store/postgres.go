@@ -36,7 +36,7 @@ func openPostgres(raw string) (*DB, error) {
 	return &DB{read: pool, write: pool, dialect: dialect{
 		name:       "postgres",
 		exclusive:  `SELECT pg_advisory_xact_lock(7238902214613751)`,
-		now:        `CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)`,
+		now:        `CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)`, // a cast alone rounds
 		skipLocked: ` FOR UPDATE SKIP LOCKED`,
 		notify:     `NOTIFY ` + eventsChannel,
 		listen: func(ctx context.Context, log *slog.Logger, hint func()) {
