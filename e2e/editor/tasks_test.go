@@ -172,8 +172,8 @@ func makeTest(t *testing.T, dir, module string) string {
 	cmd.Dir = filepath.Join(dir, module)
 	out, _ := cmd.Output() // it is to fail
 	var printed strings.Builder
-	r := testrun.Run{Out: &printed, Root: dir, Module: module}
-	if err := r.Read(bytes.NewReader(out)); err != nil {
+	r := testrun.Run{Out: &printed, Root: dir}
+	if _, err := r.Read(module, bytes.NewReader(out)); err != nil {
 		t.Fatal(err)
 	}
 	r.Summary()

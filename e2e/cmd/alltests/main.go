@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,12 +26,13 @@ import (
 
 func main() { janitor.Program("alltests", run) }
 
-// first are the modules that the others stand on, in this order.
-var first = []string{"workspace-server", "devloop"}
+// beside are the modules that the others stand on. They are tested side by side,
+// as each has tests that wait; the others would measure each other.
+var beside = []string{"workspace-server", "devloop"}
 
 // modules lists all modules of the repository, in the order to test them.
 func modules(root string) ([]string, error) {
-	found := slices.Clone(first)
+	found := slices.Clone(beside)
 	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -81,12 +84,12 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	if *only != "" && !slices.Contains(all, *only) {
 		return fmt.Errorf("there is no module %q; there are %s", *only, strings.Join(all, ", "))
 	}
-	for _, module := range all {
+	each := func(module string) error {
 		if *only != "" && *only != module {
 			r.Skip("module "+module, "-only "+*only)
-			continue
+			return nil
 		}
-		moduleEnv, moduleFlags := env, flags
+		moduleEnv, moduleFlags := env, slices.Clone(flags)
 		switch module {
 		case "workspace-server":
 			url, err := database(ctx, j, r)
@@ -94,17 +97,26 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 				return err
 			}
 			if url != "" {
-				moduleEnv = append(moduleEnv, "TEST_DATABASE_URL="+url)
+				moduleEnv = append(slices.Clone(env), "TEST_DATABASE_URL="+url)
 			}
 		case "e2e":
 			// What these test is outside of the module, where the go command's
 			// cache does not look, and several at once would measure each other.
 			moduleFlags = append(moduleFlags, "-count=1", "-p=1")
 		}
-		r.Module = module
-		if err := test(ctx, filepath.Join(root, module), moduleEnv, moduleFlags, r); err != nil {
-			return err
-		}
+		return test(ctx, module, moduleEnv, moduleFlags, r)
+	}
+	errs := make([]error, len(all))
+	var together sync.WaitGroup
+	for i := range beside {
+		together.Go(func() { errs[i] = each(all[i]) })
+	}
+	together.Wait()
+	for i := len(beside); i < len(all) && errors.Join(errs...) == nil; i++ {
+		errs[i] = each(all[i])
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	fmt.Fprintf(out, "\nin %s\n", time.Since(began).Round(time.Second))
 	r.Summary()
@@ -136,12 +148,13 @@ func database(ctx context.Context, j *janitor.Janitor, r *testrun.Run) (string, 
 }
 
 // test tests one module.
-func test(ctx context.Context, dir string, env, flags []string, r *testrun.Run) error {
+func test(ctx context.Context, module string, env, flags []string, r *testrun.Run) error {
+	dir := filepath.Join(r.Root, module)
 	list := exec.CommandContext(ctx, "go", "list", "-f", "{{range .IgnoredGoFiles}}{{$.ImportPath}} {{.}}\n{{end}}", "./...")
 	list.Dir = dir
 	ignored, err := list.Output()
 	if err != nil {
-		return fmt.Errorf("list the packages of %s: %w", filepath.Base(dir), err)
+		return fmt.Errorf("list the packages of %s: %w", module, err)
 	}
 	for name := range strings.Lines(string(ignored)) {
 		if name = strings.TrimSpace(name); strings.HasSuffix(name, "_test.go") {
@@ -161,14 +174,13 @@ func test(ctx context.Context, dir string, env, flags []string, r *testrun.Run) 
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	failed := r.Failed
-	readErr := r.Read(stdout)
+	failed, readErr := r.Read(module, stdout)
 	waitErr := cmd.Wait()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if waitErr != nil && r.Failed == failed {
-		r.Fail(fmt.Sprintf("go test in %s: %v", filepath.Base(dir), waitErr))
+	if waitErr != nil && !failed {
+		r.Fail(fmt.Sprintf("go test in %s: %v", module, waitErr))
 	}
 	return readErr
 }

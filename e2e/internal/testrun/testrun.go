@@ -11,19 +11,27 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// A Run sums up any number of "go test" commands.
+// A Run sums up any number of "go test" commands, which may run side by side.
 type Run struct {
-	Out io.Writer
+	Out  io.Writer
+	Root string // what printed paths are relative to
 
-	Root   string // what printed paths are relative to
-	Module string // of the command that is read, relative to Root
-
+	mu             sync.Mutex // guards what follows, and Out
 	Passed, Failed int
 	Skipped        []Skip
 	Empty          []string // packages in which no test ran
-	packages       map[string]*pkg
+}
+
+// A command is one of which the output is read.
+type command struct {
+	*Run
+	module   string
+	packages map[string]*pkg
+	builds   map[string]*strings.Builder
+	failed   bool
 }
 
 // A Skip is something that was not tested, and why.
@@ -54,66 +62,74 @@ type event struct {
 	FailedBuild string
 }
 
-// Read reads one command's output to its end.
-func (r *Run) Read(in io.Reader) error {
-	r.packages = map[string]*pkg{}
-	builds := map[string]*strings.Builder{}
+// Read reads one command's output to its end, and reports whether a package
+// failed. The command ran in module, which is relative to Root. Read may be called
+// at the same time for another one.
+func (r *Run) Read(module string, in io.Reader) (failed bool, err error) {
+	c := &command{Run: r, module: module, packages: map[string]*pkg{}, builds: map[string]*strings.Builder{}}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
 		if strings.TrimSpace(line) != "" {
-			var e event
-			if json.Unmarshal([]byte(line), &e) != nil {
-				fmt.Fprint(r.Out, line) // the go command's own words
-			} else {
-				r.take(e, builds)
-			}
+			c.line(line)
 		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return err
+			return c.failed, err
 		}
 	}
-	for name := range r.packages { // their end was never told
-		r.Failed++
-		fmt.Fprintf(r.Out, "FAIL\t%s\tended without a result\n", name)
+	for name := range c.packages { // their end was never told
+		c.failed = true
+		r.Fail(name + "\tended without a result")
 	}
-	return nil
+	return c.failed, nil
 }
 
-func (r *Run) take(e event, builds map[string]*strings.Builder) {
+func (c *command) line(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil {
+		fmt.Fprint(c.Out, line) // the go command's own words
+		return
+	}
+	c.take(e)
+}
+
+func (c *command) take(e event) {
 	if e.Action == "build-output" {
-		if builds[e.ImportPath] == nil {
-			builds[e.ImportPath] = &strings.Builder{}
+		if c.builds[e.ImportPath] == nil {
+			c.builds[e.ImportPath] = &strings.Builder{}
 		}
-		builds[e.ImportPath].WriteString(r.clickable(e.Output, r.Module))
+		c.builds[e.ImportPath].WriteString(c.clickable(e.Output, c.module))
 		return
 	}
 	if e.Package == "" {
 		return
 	}
-	p := r.packages[e.Package]
+	p := c.packages[e.Package]
 	if p == nil {
 		p = &pkg{tests: map[string]*test{}}
-		r.packages[e.Package] = p
+		c.packages[e.Package] = p
 	}
 	switch {
 	case e.Action == "output" && e.Test == "":
-		p.output.WriteString(r.clickable(e.Output, ""))
+		p.output.WriteString(c.clickable(e.Output, ""))
 	case e.Action == "output":
-		p.test(e.Test).output.WriteString(r.clickable(e.Output, ""))
+		p.test(e.Test).output.WriteString(c.clickable(e.Output, ""))
 	case e.Action != "pass" && e.Action != "fail" && e.Action != "skip":
 	case e.Test != "":
 		p.ran = true
-		r.endTest(p, e)
+		c.endTest(p, e)
 	default:
-		if b := builds[e.FailedBuild]; b != nil {
-			fmt.Fprint(r.Out, b.String())
+		if b := c.builds[e.FailedBuild]; b != nil {
+			fmt.Fprint(c.Out, b.String())
 		}
-		r.endPackage(p, e)
-		delete(r.packages, e.Package)
+		c.failed = c.failed || e.Action == "fail"
+		c.endPackage(p, e)
+		delete(c.packages, e.Package)
 	}
 }
 
@@ -251,10 +267,16 @@ func reason(output string) string {
 }
 
 // Skip notes something that was not tested at all.
-func (r *Run) Skip(name, why string) { r.Skipped = append(r.Skipped, Skip{name, why}) }
+func (r *Run) Skip(name, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Skipped = append(r.Skipped, Skip{name, why})
+}
 
 // Fail notes a failure outside of any test.
 func (r *Run) Fail(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.Failed++
 	fmt.Fprintf(r.Out, "FAIL\t%s\n", why)
 }
@@ -262,6 +284,8 @@ func (r *Run) Fail(why string) {
 // Summary prints what was skipped, by reason, which packages have no tests,
 // and the count.
 func (r *Run) Summary() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	byWhy := map[string][]string{}
 	var whys []string
 	for _, s := range r.Skipped {

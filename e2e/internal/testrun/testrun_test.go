@@ -2,10 +2,12 @@ package testrun
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -80,8 +82,9 @@ func TestRead(t *testing.T) {
 			out, _ := cmd.CombinedOutput() // failing is what some are for
 			var said strings.Builder
 			r := Run{Out: &said}
-			if err := r.Read(strings.NewReader(string(out))); err != nil {
-				t.Fatal(err)
+			failed, err := r.Read("", strings.NewReader(string(out)))
+			if err != nil || failed != (tt.failed > 0) {
+				t.Errorf("Read = %v, %v, want %v", failed, err, tt.failed > 0)
 			}
 			r.Summary()
 			got := fmt.Sprint(r.Passed, r.Failed, len(r.Skipped))
@@ -104,9 +107,40 @@ func TestRead(t *testing.T) {
 func TestReadCut(t *testing.T) {
 	var said strings.Builder
 	r := Run{Out: &said}
-	err := r.Read(strings.NewReader(`{"Action":"start","Package":"m"}` + "\n" + `{"Action":"run","Package":"m","Test":"TestA"}` + "\n"))
-	if err != nil || r.Failed != 1 {
-		t.Errorf("Read(a cut stream): failed = %d, %v, want 1\n%s", r.Failed, err, said.String())
+	failed, err := r.Read("", strings.NewReader(`{"Action":"start","Package":"m"}`+"\n"+`{"Action":"run","Package":"m","Test":"TestA"}`+"\n"))
+	if err != nil || !failed || r.Failed != 1 {
+		t.Errorf("Read(a cut stream) = %v, %v, %d failed, want true, and 1\n%s", failed, err, r.Failed, said.String())
+	}
+}
+
+// TestReadTwo reads two commands that run at the same time.
+func TestReadTwo(t *testing.T) {
+	var said strings.Builder
+	r := Run{Out: &said, Root: "/repo"}
+	var both sync.WaitGroup
+	for _, module := range []string{"a", "b"} {
+		in, out := io.Pipe()
+		both.Go(func() {
+			if failed, err := r.Read(module, in); failed != (module == "b") || err != nil {
+				t.Errorf("Read(%s) = %v, %v, want %v", module, failed, err, module == "b")
+			}
+		})
+		both.Go(func() {
+			defer out.Close()
+			for n := range 100 {
+				name, result := fmt.Sprint("TestX", n), "pass"
+				if module == "b" && n == 50 {
+					result = "fail"
+				}
+				fmt.Fprintf(out, `{"Action":"output","Package":"m","Test":%q,"Output":"/repo/%s/x_test.go:%d: word\n"}`+"\n", name, module, n)
+				fmt.Fprintf(out, `{"Action":%q,"Package":"m","Test":%q}`+"\n", result, name)
+			}
+			fmt.Fprintf(out, `{"Action":%q,"Package":"m"}`+"\n", map[string]string{"a": "pass", "b": "fail"}[module])
+		})
+	}
+	both.Wait()
+	if r.Passed != 199 || r.Failed != 1 || !strings.Contains(said.String(), "b/x_test.go:50: word\n") || strings.Count(said.String(), "word") != 1 {
+		t.Errorf("Read of two: %d passed, %d failed, want 199, and 1 that is shown\n%s", r.Passed, r.Failed, said.String())
 	}
 }
 
