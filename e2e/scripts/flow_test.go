@@ -209,6 +209,87 @@ install*)
 	done ;;
 esac`
 
+// TestCheck: what is here is run here, and the rest in the dev image.
+func TestCheck(t *testing.T) {
+	const (
+		// It builds programs that find nothing.
+		quietGo = `[ "$1" = install ] || exit 0
+mkdir -p "$GOBIN"
+for name in gofumpt staticcheck; do
+	printf '#!%s\n' "$(command -v sh)" >"$GOBIN/$name"
+	chmod +x "$GOBIN/$name"
+done`
+		inImage  = "--progress quiet run --rm --no-deps --no-TTY --env CHECKED_COMPOSE=1 platform "
+		noDocker = "skipped  compose files: there is no Docker on this machine\n"
+		built    = composeUp + "build platform\n"
+		fumpt    = "ok  gofumpt\n"
+		last     = "ok  workspace-server: go vet, without SQLite\n"
+	)
+	modules := ""
+	for _, module := range []string{"workspace-server", "devloop", "e2e", "e2e/dockerlint"} {
+		for _, tool := range []string{"go vet", "staticcheck", "go mod tidy"} {
+			modules += "ok  " + module + ": " + tool + "\n"
+		}
+	}
+	// A shellcheck that complains shows where it ran.
+	docker := strings.Replace(dockerUp, "*) echo \"", `*" platform shellcheck "*) echo "in the image: $*"; exit 1 ;;`+"\n*) echo \"", 1)
+	for _, test := range []struct {
+		name          string
+		golang, shell bool
+		docker        string
+		want          string
+		code          int
+	}{
+		{name: "all here", golang: true, shell: true, want: noDocker + fumpt + modules + last + "ok  shellcheck\nok  dockerfiles\n"},
+		{
+			name: "no shellcheck here", golang: true, docker: docker, code: 1,
+			want: "ok  compose files\n" + built + fumpt + modules + last +
+				"FAILED  shellcheck\nin the image: compose -f docker-compose.yml -f docker-compose.dev.yml " + inImage +
+				"shellcheck --external-sources --source-path=SCRIPTDIR scripts/* .ci/run\nok  dockerfiles\n",
+		},
+		{
+			name: "no Go here", shell: true, docker: dockerUp,
+			want: "ok  compose files\n" + built + "docker compose -f docker-compose.yml -f docker-compose.dev.yml " + inImage + "scripts/check\n",
+		},
+		{
+			name: "no Go here, and something is wrong", docker: strings.Replace(dockerUp, "*) echo \"", `*" scripts/check") exit 3 ;;`+"\n*) echo \"", 1), code: 1,
+			want: "ok  compose files\n" + built,
+		},
+		{name: "nothing", want: noDocker + "check: needs Go and shellcheck, or a Docker engine for the dev image, which has them\n", code: 1},
+		{name: "Go only", golang: true, want: noDocker + "check: needs Go and shellcheck, or a Docker engine for the dev image, which has them\n", code: 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				for _, module := range []string{"workspace-server", "devloop", "e2e/dockerlint"} {
+					r.mkdir(filepath.Join(r.dir, module))
+				}
+				if test.golang {
+					r.command("go", quietGo)
+				}
+				if test.shell {
+					r.command("shellcheck", "")
+				}
+				if test.docker != "" {
+					r.command("docker", test.docker)
+				}
+				out, code := r.run("check")
+				scripts, err := filepath.Glob(filepath.Join(r.dir, "scripts", "*"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var names []string
+				for _, script := range scripts {
+					names = append(names, "scripts/"+filepath.Base(script))
+				}
+				want := strings.Replace(test.want, "scripts/*", strings.Join(names, " "), 1)
+				if out != want || code != test.code {
+					t.Errorf("scripts/check: exit %d\n%s\nwant exit %d\n%s", code, out, test.code, want)
+				}
+			})
+		})
+	}
+}
+
 func TestDevHost(t *testing.T) {
 	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -debug 127.0.0.1:2345 -dlv REPO/.tools/bin/dlv -announce API http://127.0.0.1:8080  debugger 127.0.0.1:2345 -- REPO/.tools/bin/air -c .air.toml\n" +
 		"development 1 REPO/.state []\n"
