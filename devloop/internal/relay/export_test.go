@@ -2,6 +2,6 @@ package relay
 
 import "time"
 
-// AwaitEditor has the relay wait for as long as it takes until an editor has
-// sent its configuration again.
-func (r *Relay) AwaitEditor() { r.limits = &limits{time.Hour, time.Hour} }
+// SetPatience says how long the relay waits for each step of an editor that sends
+// its configuration again; 0 for the usual times.
+func (r *Relay) SetPatience(d time.Duration) { r.unasked, r.inBetween = d, d }

@@ -103,6 +103,7 @@ func start(t *testing.T) *harness {
 		Launcher: &delve.Launcher{Starter: starter, Program: testkit.Delve(t), Dir: run},
 		Restart:  func(ctx context.Context) error { _, err := h.supervisor.Replace(ctx, h.command()); return err },
 	}
+	h.relay.SetPatience(time.Hour)
 	h.relay.Refresh = func(ctx context.Context) error { _, err := h.supervisor.Swap(ctx, h.command(), false); return err }
 	h.supervisor.BeforeStop, h.supervisor.Debugging = h.relay.Release, h.relay.Debugging
 	ctx, cancel := context.WithCancel(context.Background())
@@ -256,8 +257,8 @@ type editor struct {
 
 func (h *harness) connect(reconfigures bool) *editor {
 	h.t.Helper()
-	if reconfigures {
-		h.relay.AwaitEditor()
+	if !reconfigures {
+		h.relay.SetPatience(0) // which is to run out
 	}
 	conn, err := net.Dial("tcp", h.debug)
 	if err != nil {

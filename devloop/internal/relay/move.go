@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,7 +173,7 @@ func (s *session) reached() {
 		s.send(dap.NewResponse(*m, nil))
 	}
 	if s.attached {
-		s.window.Reset(s.relay.limit().unasked)
+		s.window.Reset(cmp.Or(s.relay.unasked, unasked))
 	}
 	s.release(s.phase)
 }

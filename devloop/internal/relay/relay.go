@@ -75,7 +75,7 @@ type Relay struct {
 	// that one serves, or why it does not.
 	Restart func(context.Context) error
 
-	limits *limits // nil for the usual ones
+	unasked, inBetween time.Duration // 0 for the usual times
 
 	mu      sync.Mutex
 	holder  *holder
@@ -87,13 +87,6 @@ type holder struct {
 	client string // for people
 	since  time.Time
 	pid    int // the process that its debugger is attached to, or 0; Relay.mu guards it
-}
-
-func (r *Relay) limit() limits {
-	if r.limits == nil {
-		return usual
-	}
-	return *r.limits
 }
 
 // Serve answers connections until ctx is done and all sessions have ended.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,17 +26,12 @@ const (
 	ended
 )
 
-// limits are times that tests lengthen.
-type limits struct {
+const (
 	// unasked is how long an editor may take to begin to send its
 	// configuration again, and inBetween from one request to the next; an
 	// editor that does not has its last configuration replayed.
-	unasked, inBetween time.Duration
-}
-
-var usual = limits{unasked: 300 * time.Millisecond, inBetween: time.Second}
-
-const (
+	unasked   = 300 * time.Millisecond
+	inBetween = time.Second
 	// lookAfter is how often the process is looked at: dlv does not notice
 	// that one is killed which stands still.
 	lookAfter = 250 * time.Millisecond
@@ -366,7 +362,7 @@ func (s *session) debug(m dap.Message) {
 	default:
 		s.forward(m)
 		if configures(m) && s.attached {
-			s.window.Reset(s.relay.limit().inBetween)
+			s.window.Reset(cmp.Or(s.relay.inBetween, inBetween))
 		}
 	}
 }

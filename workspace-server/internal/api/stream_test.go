@@ -265,3 +265,42 @@ func TestStreamCutsOffWhoDoesNotRead(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// deadlines is an answer that keeps the last deadline for writing.
+type deadlines struct {
+	http.ResponseWriter
+	last time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.last = t
+	return nil
+}
+
+// TestStreamEnds: net/http writes the end of an answer after the stream was closed,
+// and not with what the last write has left over.
+func TestStreamEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, stops := range []bool{false, true} {
+			stopping, stop := context.WithCancel(t.Context())
+			want := streamWriteTimeout
+			if stops {
+				stop()
+				want = streamStopTimeout
+			}
+			d := &deadlines{ResponseWriter: httptest.NewRecorder()}
+			s := newStream(d, stopping)
+			s.write("x")
+			time.Sleep(streamStopTimeout - 1)
+			s.close()
+			if left := time.Until(d.last); left != want {
+				t.Errorf("close() of a stream, stopping = %v, leaves %v for the end, want %v", stops, left, want)
+			}
+			stop()
+			synctest.Wait()
+			if left := time.Until(d.last); left != want {
+				t.Errorf("a stop after close() leaves %v, want what it was, %v", left, want)
+			}
+		}
+	})
+}

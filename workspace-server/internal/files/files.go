@@ -143,11 +143,7 @@ func (d Dir) hold(id string) (release func(), err error) {
 	}
 	dir := filepath.Join(d.path, id)
 	for {
-		err := os.MkdirAll(dir, modeOuter)
-		if info, lookErr := os.Lstat(dir); errors.Is(err, fs.ErrExist) && (lookErr != nil || info.IsDir()) {
-			continue // made by another at the same time, and removed just now
-		}
-		if err != nil {
+		if err := private.Directory(dir); err != nil {
 			return nil, fail("make the directory of a workspace", "", err)
 		}
 		f, err := os.Open(dir)

@@ -1,5 +1,6 @@
 // Package private keeps small files that nobody but the server's user may
-// read. Each is there whole or not at all, whatever ends the server.
+// read, and directories. Each file is there whole or not at all, whatever ends
+// the server.
 package private
 
 import (
@@ -40,6 +41,21 @@ func Read(path string) ([]byte, error) {
 	return text[:n], nil
 }
 
+// Directory makes a directory with those that it is in, unless it is there, also
+// while others make and remove the same one: os.MkdirAll fails with fs.ErrExist
+// when it is removed just after another has made it.
+func Directory(path string) error {
+	for {
+		err := os.MkdirAll(path, 0o700)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if info, lookErr := os.Lstat(path); lookErr == nil && !info.IsDir() {
+			return err
+		}
+	}
+}
+
 // Create writes a new file and reports whether it did: one that is there is
 // left alone, also if another process has just made it. Directories are made.
 func Create(path string, text []byte) (made bool, err error) {
@@ -61,7 +77,7 @@ func Replace(path string, text []byte) error {
 // write makes a file beside path, which place puts there.
 func write(path string, text []byte, place func(temporary string) error) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := Directory(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // of mode 0600

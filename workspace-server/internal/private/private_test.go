@@ -90,3 +90,44 @@ func TestReadRefuses(t *testing.T) {
 		t.Errorf("Create below a file = %v, %v, want an error", made, err)
 	}
 }
+
+func TestDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for name, make := range map[string]func(string) error{
+		"file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"link": func(path string) error { return os.Symlink("nowhere", path) },
+	} {
+		path := filepath.Join(dir, name)
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := private.Directory(path); err == nil {
+			t.Errorf("Directory() where a %s is = nil, want an error", name)
+		}
+	}
+	path := filepath.Join(dir, "a", "b")
+	for range 2 {
+		err := private.Directory(path)
+		if info, statErr := os.Stat(path); err != nil || statErr != nil || info.Mode() != fs.ModeDir|0o700 {
+			t.Errorf("Directory() = %v, %v %v, want a directory of mode 0700", err, info, statErr)
+		}
+	}
+}
+
+// TestDirectoryAtOnce makes a directory while others make and remove it.
+func TestDirectoryAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 5_000 {
+				if err := private.Directory(path); err != nil {
+					t.Errorf("Directory() = %v", err)
+					return
+				}
+				_ = os.Remove(path) // another may have been first
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"math"
 	"strings"
@@ -26,6 +27,26 @@ func agentOf(t *testing.T, s *store.Store, id string) workspace.Agent {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// TestPostgresClock: the time is that of the last whole millisecond, as Go's and
+// SQLite's is, and never ahead.
+func TestPostgresClock(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+		if database.URL == "" {
+			return
+		}
+		db := database.Migrated(t)
+		var ahead int
+		err := db.Exclusive(t.Context(), func(tx *sql.Tx) error {
+			return tx.QueryRowContext(t.Context(), `
+				SELECT COUNT(*) FROM generate_series(1, 1000)
+				WHERE `+db.Now()+` > EXTRACT(EPOCH FROM clock_timestamp()) * 1000`).Scan(&ahead)
+		})
+		if err != nil || ahead > 0 {
+			t.Errorf("the time is ahead of itself %d times of 1000, %v, want never", ahead, err)
+		}
+	})
 }
 
 func TestRegister(t *testing.T) {

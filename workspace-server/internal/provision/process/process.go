@@ -35,6 +35,7 @@ import (
 	"strconv"
 	"time"
 
+	"workspace-server/internal/private"
 	"workspace-server/internal/provision"
 )
 
@@ -236,11 +237,7 @@ func lockDirectory(ctx context.Context, place string, create bool) (*os.File, er
 			return nil, err
 		}
 		if create {
-			err := os.MkdirAll(place, 0o700)
-			if info, lookErr := os.Lstat(place); errors.Is(err, fs.ErrExist) && (lookErr != nil || info.IsDir()) {
-				continue // it was made by another at the same time, and removed meanwhile
-			}
-			if err != nil {
+			if err := private.Directory(place); err != nil {
 				return nil, err
 			}
 		}
