@@ -24,9 +24,8 @@ import (
 // its files. They are below directories that only the server's user may enter:
 // the mode shows where the directory is mounted, and nowhere else.
 const (
-	modeOuter = 0o700
-	modeDir   = 0o755
-	modeFile  = 0o644
+	modeDir  = 0o755
+	modeFile = 0o644
 )
 
 // What there is in the directory of a workspace.
