@@ -348,7 +348,7 @@ func TestAir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"devloop", "swap", output}; len(c.Build.Entrypoint) < 3 || !slices.Equal(c.Build.Entrypoint[:3], want) {
+	if want := []string{"devloop", "run", output}; len(c.Build.Entrypoint) < 3 || !slices.Equal(c.Build.Entrypoint[:3], want) {
 		t.Errorf("entrypoint = %q, want it to begin with %q", c.Build.Entrypoint, want)
 	}
 	for _, ext := range []string{"go", "mod", "sum"} {

@@ -27,7 +27,7 @@ func ask(ctx context.Context, getenv func(string) string, op string, args []stri
 		return control.Reply{}, err
 	}
 	r := control.Request{Op: op, Dir: dir, Args: args}
-	if op == control.Build || op == control.Swap {
+	if op == control.Build || op == control.Run {
 		r.Env = os.Environ()
 	}
 	return control.Call(ctx, getenv, dir, r)
@@ -108,16 +108,17 @@ func buildAlone(ctx context.Context, args []string, std streams) error {
 	return err
 }
 
-// swap is air's entrypoint.
-func swap(ctx context.Context, args []string, getenv func(string) string, std streams) error {
+// serve is air's entrypoint, "devloop run": the loop serves the binary, and this
+// process idles, since air needs one to watch and to stop.
+func serve(ctx context.Context, args []string, getenv func(string) string, std streams) error {
 	if helpWanted(args) {
-		fmt.Fprintln(std.out, "usage: devloop swap BINARY [its arguments]")
+		fmt.Fprintln(std.out, "usage: devloop run BINARY [its arguments]")
 		return nil
 	}
 	if len(args) == 0 {
-		return &config.UsageError{Err: errors.New("devloop swap needs the binary to run")}
+		return &config.UsageError{Err: errors.New("devloop run needs the binary to run")}
 	}
-	reply, err := ask(ctx, getenv, control.Swap, args)
+	reply, err := ask(ctx, getenv, control.Run, args)
 	if errors.Is(err, control.ErrNoLoop) {
 		return become(args)
 	}
@@ -128,6 +129,16 @@ func swap(ctx context.Context, args []string, getenv func(string) string, std st
 		return err
 	}
 	return outcome(reply)
+}
+
+// renamed fails for a .air.toml that still says "devloop swap". Air starts the
+// entrypoint, and the loop hides most of what air prints: tell the loop, too.
+func renamed(ctx context.Context, _ []string, getenv func(string) string, _ streams) error {
+	const advice = `the command "devloop swap" is now "devloop run": change it in the entrypoint of .air.toml`
+	if _, err := ask(ctx, getenv, control.Notice, []string{advice}); err != nil && !errors.Is(err, control.ErrNoLoop) {
+		return err
+	}
+	return &config.UsageError{Err: errors.New(advice)}
 }
 
 // become replaces this process by the binary, as if air had run it.

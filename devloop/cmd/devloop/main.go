@@ -1,5 +1,5 @@
 // Devloop reloads a Go server without losing a request. "devloop up" holds the
-// listening socket and runs air; air calls "devloop build" and "devloop swap".
+// listening socket and runs air; air calls "devloop build" and "devloop run".
 package main
 
 import (
@@ -52,7 +52,7 @@ const usage = `usage: devloop COMMAND
 
   up      hold the listening socket, run air, and reload the server at each edit
   build   for air's cmd: "go build" with its own arguments; newest wins
-  swap    for air's entrypoint: run this binary in place of the one that serves
+  run     for air's entrypoint: serve this binary in place of the current one, then idle
   notice  for air's rules: print a line in the loop's terminal
   status  print what serves, as JSON
   wait    wait until something serves
@@ -68,8 +68,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, std str
 		return exitError(2)
 	}
 	commands := map[string]func(context.Context, []string, func(string) string, streams) error{
-		"up": up, "build": build, "swap": swap, "notice": notice, "status": status, "wait": wait, "follow": follow,
-		"relay": passOn,
+		"up": up, "build": build, "run": serve, "notice": notice, "status": status, "wait": wait, "follow": follow,
+		"relay": passOn, "swap": renamed,
 	}
 	switch name := args[0]; name {
 	case "help", "-h", "-help", "--help":

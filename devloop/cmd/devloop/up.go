@@ -135,8 +135,8 @@ type answerer struct {
 	printer  *report.Printer
 	config   config.Config
 
-	mu   sync.Mutex
-	swap context.CancelFunc // ends the latest "devloop swap"
+	mu  sync.Mutex
+	run context.CancelFunc // ends the latest "devloop run"
 }
 
 func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply {
@@ -148,7 +148,7 @@ func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply 
 			return control.Reply{Code: 2, Error: err.Error()}
 		}
 		return control.Reply{Code: a.loop.Build(request)}
-	case control.Swap:
+	case control.Run:
 		return a.serve(ctx, r)
 	case control.Notice:
 		a.printer.Notice(strings.Join(r.Args, " "))
@@ -181,10 +181,10 @@ func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a.mu.Lock()
-	if a.swap != nil {
-		a.swap() // left behind by an air that was killed
+	if a.run != nil {
+		a.run() // left behind by an air that was killed
 	}
-	a.swap = cancel
+	a.run = cancel
 	a.mu.Unlock()
 	path := r.Args[0]
 	if !filepath.IsAbs(path) {

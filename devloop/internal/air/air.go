@@ -1,5 +1,5 @@
 // Package air keeps air (github.com/air-verse/air) running: it is what watches
-// the files and calls "devloop build" and "devloop swap".
+// the files and calls "devloop build" and "devloop run".
 package air
 
 import (

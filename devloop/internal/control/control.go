@@ -22,7 +22,7 @@ import (
 // What can be asked for.
 const (
 	Build  = "build"  // build, and swap if that changed the program
-	Swap   = "swap"   // run this binary from now on; lasts until another one is asked for
+	Run    = "run"    // serve this binary from now on; lasts until another one is asked for
 	Notice = "notice" // print a line
 	Status = "status" // say what serves
 	Wait   = "wait"   // as Status, once something serves

@@ -268,7 +268,7 @@ func TestSenderGoesAway(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	called := make(chan error)
 	go func() {
-		_, err := Call(ctx, getenv, "/a", Request{Op: Swap})
+		_, err := Call(ctx, getenv, "/a", Request{Op: Run})
 		called <- err
 	}()
 	testkit.Within(t, "the request", asked)
@@ -279,8 +279,8 @@ func TestSenderGoesAway(t *testing.T) {
 	testkit.Within(t, "the end of the request", ended)
 }
 
-// TestLoopGoesAway must not look as if there were no loop: devloop swap would
-// run the server itself.
+// TestLoopGoesAway must not look as if there were no loop: devloop run would
+// start the server itself.
 func TestLoopGoesAway(t *testing.T) {
 	getenv := environment(t)
 	p := claim(t, getenv, "/a")
@@ -299,7 +299,7 @@ func TestLoopGoesAway(t *testing.T) {
 	})
 	called := make(chan error)
 	go func() {
-		_, err := Call(context.Background(), getenv, "/a", Request{Op: Swap})
+		_, err := Call(context.Background(), getenv, "/a", Request{Op: Run})
 		called <- err
 	}()
 	testkit.Within(t, "the request", asked)

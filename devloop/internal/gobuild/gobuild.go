@@ -38,7 +38,7 @@ func (r Request) Output() (string, error) {
 		return "", err
 	}
 	if i < 0 || value == "" {
-		return "", errors.New("devloop build needs -o FILE among its arguments: the binary that 'devloop swap' runs")
+		return "", errors.New("devloop build needs -o FILE among its arguments: the binary that 'devloop run' runs")
 	}
 	if !filepath.IsAbs(value) {
 		value = filepath.Join(r.Dir, value)

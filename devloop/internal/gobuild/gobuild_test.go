@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestOutput(t *testing.T) {
-	const missing = "devloop build needs -o FILE among its arguments: the binary that 'devloop swap' runs"
+	const missing = "devloop build needs -o FILE among its arguments: the binary that 'devloop run' runs"
 	tests := []struct {
 		args []string
 		want string

@@ -184,7 +184,7 @@ func (b *bare) config() (build, server string, err error) {
 		return "", "", err
 	}
 	if len(c.Build.Entrypoint) < 3 {
-		return "", "", fmt.Errorf("%s: entrypoint is %q, want devloop swap and a command", airConfig, c.Build.Entrypoint)
+		return "", "", fmt.Errorf("%s: entrypoint is %q, want devloop run and a command", airConfig, c.Build.Entrypoint)
 	}
 	return build, strings.Join(c.Build.Entrypoint[2:], " "), nil
 }
