@@ -19,7 +19,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 
-	"e2e/internal/checkout"
+	"e2e/harness/checkout"
 )
 
 // start runs the server with an embedded database, and returns its address and

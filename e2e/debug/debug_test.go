@@ -10,12 +10,12 @@ import (
 
 	"github.com/google/go-dap"
 
-	"e2e/internal/checkout"
-	"e2e/internal/editor"
-	"e2e/internal/engine"
-	"e2e/internal/load"
-	"e2e/internal/loop"
-	"e2e/internal/stats"
+	"e2e/harness/checkout"
+	"e2e/harness/editor"
+	"e2e/harness/engine"
+	"e2e/harness/load"
+	"e2e/harness/loop"
+	"e2e/harness/stats"
 )
 
 // The handler of /readyz is debugged, since nothing but these tests asks for it.

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"e2e/internal/checkout"
-	"e2e/internal/command"
-	"e2e/internal/editor"
-	"e2e/internal/loop"
-	"e2e/internal/terminal"
+	"e2e/harness/checkout"
+	"e2e/harness/command"
+	"e2e/harness/editor"
+	"e2e/harness/loop"
+	"e2e/harness/terminal"
 )
 
 // A console is "dlv connect" in a terminal, with somebody who types.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/janitor"
+	"e2e/harness/janitor"
 )
 
 var (

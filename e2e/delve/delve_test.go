@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/command"
-	"e2e/internal/janitor"
+	"e2e/harness/checkout"
+	"e2e/harness/command"
+	"e2e/harness/janitor"
 )
 
 // cleaner removes what the tests made, however they end.

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/devcontainer"
-	"e2e/internal/engine"
-	"e2e/internal/loop"
+	"e2e/harness/checkout"
+	"e2e/harness/devcontainer"
+	"e2e/harness/engine"
+	"e2e/harness/loop"
 )
 
 // TestDoors opens two checkouts at once, each through every door.
@@ -51,7 +51,7 @@ func editorFirst(h *house, ids chan<- string) {
 	ids <- id
 	h.is("the prebuild", id, "running")
 	// All that a developer needs first is there now.
-	for _, module := range []string{"workspace-server", "devloop", "e2e", "e2e/dockerlint"} {
+	for _, module := range []string{"workspace-server", "devloop", "e2e", "tools", "tools/dockerlint"} {
 		if out, err := h.Exec(h.ctx, "env", "-C", module, "GOPROXY=off", "go", "mod", "download"); err != nil {
 			h.Errorf("the prebuild leaves modules of %s to be had: %v: %s", module, err, out)
 		}

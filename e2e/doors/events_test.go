@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/command"
-	"e2e/internal/engine"
-	"e2e/internal/loop"
-	"e2e/internal/postgres"
-	"e2e/internal/stats"
-	"e2e/internal/terminal"
+	"e2e/harness/checkout"
+	"e2e/harness/command"
+	"e2e/harness/engine"
+	"e2e/harness/loop"
+	"e2e/harness/postgres"
+	"e2e/harness/stats"
+	"e2e/harness/terminal"
 )
 
 // eventless mounts the checkout as the lower layer of an overlay: a change below

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/devcontainer"
-	"e2e/internal/engine"
-	"e2e/internal/janitor"
-	"e2e/internal/loop"
+	"e2e/harness/devcontainer"
+	"e2e/harness/engine"
+	"e2e/harness/janitor"
+	"e2e/harness/loop"
 )
 
 // cleaner removes what the tests made, however they end.

@@ -16,7 +16,7 @@ import (
 	"github.com/tailscale/hujson"
 	"go.yaml.in/yaml/v3"
 
-	"e2e/internal/checkout"
+	"e2e/harness/checkout"
 )
 
 func root(t *testing.T) string {

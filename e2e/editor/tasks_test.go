@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"e2e/internal/testrun"
+	"e2e/harness/testrun"
 )
 
 type task struct {

@@ -14,12 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/command"
-	"e2e/internal/engine"
-	"e2e/internal/janitor"
-	"e2e/internal/loop"
-	"e2e/internal/postgres"
+	"e2e/harness/checkout"
+	"e2e/harness/command"
+	"e2e/harness/engine"
+	"e2e/harness/janitor"
+	"e2e/harness/loop"
+	"e2e/harness/postgres"
 )
 
 // agents is production with workspaces in containers.

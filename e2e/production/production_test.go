@@ -21,12 +21,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"e2e/internal/checkout"
-	"e2e/internal/command"
-	"e2e/internal/engine"
-	"e2e/internal/janitor"
-	"e2e/internal/load"
-	"e2e/internal/loop"
+	"e2e/harness/checkout"
+	"e2e/harness/command"
+	"e2e/harness/engine"
+	"e2e/harness/janitor"
+	"e2e/harness/load"
+	"e2e/harness/loop"
 )
 
 var update = flag.Bool("update", false, "write the golden file")

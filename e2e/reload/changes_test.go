@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/load"
-	"e2e/internal/loop"
-	"e2e/internal/stats"
+	"e2e/harness/checkout"
+	"e2e/harness/load"
+	"e2e/harness/loop"
+	"e2e/harness/stats"
 )
 
 // awaitEdit makes edit n of the handler, by way of save, and waits for it.

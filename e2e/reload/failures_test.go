@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/checkout"
-	"e2e/internal/load"
-	"e2e/internal/loop"
-	"e2e/internal/stats"
-	"e2e/internal/terminal"
+	"e2e/harness/checkout"
+	"e2e/harness/load"
+	"e2e/harness/loop"
+	"e2e/harness/stats"
+	"e2e/harness/terminal"
 )
 
 // planted is a file that makes the program misbehave in its main package.

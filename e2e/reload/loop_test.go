@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/command"
-	"e2e/internal/engine"
-	"e2e/internal/load"
-	"e2e/internal/loop"
-	"e2e/internal/stats"
-	"e2e/internal/terminal"
+	"e2e/harness/command"
+	"e2e/harness/engine"
+	"e2e/harness/load"
+	"e2e/harness/loop"
+	"e2e/harness/stats"
+	"e2e/harness/terminal"
 )
 
 // A scenario happens in a loop that serves an edit and is at rest. It may leave

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/janitor"
+	"e2e/harness/janitor"
 )
 
 var edits = flag.Int("edits", 50, "how many edits are made under load")

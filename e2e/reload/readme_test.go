@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"e2e/internal/command"
-	"e2e/internal/loop"
+	"e2e/harness/command"
+	"e2e/harness/loop"
 )
 
 // readme: the commands that the README shows beside "make" do what it says.

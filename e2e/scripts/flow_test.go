@@ -174,24 +174,27 @@ func TestInitialize(t *testing.T) {
 // TestTest: in the dev container the tests have its database, and a C compiler.
 func TestTest(t *testing.T) {
 	eachShell(t, func(t *testing.T, r *repo) {
-		r.mkdir(filepath.Join(r.dir, "e2e"))
+		r.mkdir(filepath.Join(r.dir, "tools"))
 		r.command("go", `echo "go $* [$CGO_ENABLED] [$TEST_DATABASE_URL]"`)
-		r.want("test", "go run ./cmd/alltests [] []\n", 0, "DATABASE_URL=postgres://elsewhere")
-		r.want("test", "go run ./cmd/alltests [1] [postgres://here]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here")
-		r.want("test", "go run ./cmd/alltests [1] [postgres://mine]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here", "TEST_DATABASE_URL=postgres://mine")
+		r.want("test", "go run ./alltests [] []\n", 0, "DATABASE_URL=postgres://elsewhere")
+		r.want("test", "go run ./alltests [1] [postgres://here]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here")
+		r.want("test", "go run ./alltests [1] [postgres://mine]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here", "TEST_DATABASE_URL=postgres://mine")
 	})
 }
+
+// goModules are the directories of all Go modules.
+var goModules = []string{"workspace-server", "devloop", "e2e", "tools", "tools/dockerlint"}
 
 // TestWarm: what cannot be had stops nothing.
 func TestWarm(t *testing.T) {
 	const each = `case "$PWD $*" in *"/e2e mod"*) echo 'no network' >&2; exit 1 ;; esac; echo "$(basename "$PWD"): go $*"`
 	eachShell(t, func(t *testing.T, r *repo) {
-		for _, module := range []string{"workspace-server", "devloop", "e2e/dockerlint"} {
+		for _, module := range goModules {
 			r.mkdir(filepath.Join(r.dir, module))
 		}
 		r.command("go", each)
 		r.want("warm", "workspace-server: go mod download\ndevloop: go mod download\n"+
-			"no network\ne2e: not all of its modules are here\ndockerlint: go mod download\n"+
+			"no network\ne2e: not all of its modules are here\ntools: go mod download\ndockerlint: go mod download\n"+
 			"workspace-server: go build ./...\ndevloop: go build ./...\n", 0)
 	})
 }
@@ -226,7 +229,7 @@ done`
 		last     = "ok  workspace-server: go vet, without SQLite\n"
 	)
 	modules := ""
-	for _, module := range []string{"workspace-server", "devloop", "e2e", "e2e/dockerlint"} {
+	for _, module := range goModules {
 		for _, tool := range []string{"go vet", "staticcheck", "go mod tidy"} {
 			modules += "ok  " + module + ": " + tool + "\n"
 		}
@@ -260,7 +263,7 @@ done`
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
-				for _, module := range []string{"workspace-server", "devloop", "e2e/dockerlint"} {
+				for _, module := range goModules {
 					r.mkdir(filepath.Join(r.dir, module))
 				}
 				if test.golang {

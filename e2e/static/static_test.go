@@ -16,9 +16,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"e2e/internal/airtoml"
-	"e2e/internal/checkout"
-	"e2e/internal/postgres"
+	"e2e/harness/airtoml"
+	"e2e/harness/checkout"
+	"e2e/harness/postgres"
 )
 
 // read returns a file of the repository.
