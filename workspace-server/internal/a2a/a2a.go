@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"workspace-server/internal/stream"
 	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
@@ -36,11 +37,6 @@ const (
 	// silence is how long an agent may send nothing, before its answer and
 	// within it. Agents think for minutes.
 	silence = 5 * time.Minute
-
-	// A client that does not read is cut off after writeTimeout, and when the
-	// server stops after stopTimeout.
-	writeTimeout = 10 * time.Second
-	stopTimeout  = 250 * time.Millisecond
 
 	maxAnswerHeader = 64 << 10 // bytes
 )
@@ -82,7 +78,7 @@ func New(opts Options) *Proxy {
 		dialer:       guarded,
 		stopping:     opts.Stopping,
 		silence:      silence,
-		writeTimeout: writeTimeout,
+		writeTimeout: stream.WriteTimeout,
 	}
 }
 
@@ -128,9 +124,8 @@ func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body 
 	}
 	out.Header = outgoing(r, w.Header().Get("X-Request-Id"))
 	resp, err := transport.RoundTrip(out)
-	// The agent may have taken longer than what the server gives an answer.
-	client := newWriter(w, p.writeTimeout)
-	_ = client.extend() // if that fails, so does writing
+	// The agent may have taken longer than the server allows an answer.
+	_ = stream.Extend(w, p.writeTimeout) // if that fails, so does writing
 	if err != nil {
 		return p.explain(cause(ctx, err), connected.Load())
 	}
@@ -138,7 +133,7 @@ func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body 
 	if err := checkAnswer(resp); err != nil {
 		return err
 	}
-	return p.pass(ctx, cancel, client, resp, patience)
+	return p.pass(ctx, cancel, w, resp, patience)
 }
 
 // route returns where a message goes, and by what.

@@ -7,9 +7,9 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
+	"workspace-server/internal/stream"
 	"workspace-server/internal/workspace"
 )
 
@@ -30,8 +30,8 @@ func checkAnswer(resp *http.Response) error {
 
 // pass writes an answer as it comes in. Its end must not be mistaken for
 // another: what is not whole is cut.
-func (p *Proxy) pass(ctx context.Context, cancel context.CancelCauseFunc, out *writer, resp *http.Response, patience *time.Timer) error {
-	h := out.w.Header()
+func (p *Proxy) pass(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, resp *http.Response, patience *time.Timer) error {
+	h := w.Header()
 	copyProtocol(h, resp.Header)
 	h.Set("Content-Type", "application/octet-stream")
 	if kind := resp.Header.Get("Content-Type"); kind != "" {
@@ -42,24 +42,26 @@ func (p *Proxy) pass(ctx context.Context, cancel context.CancelCauseFunc, out *w
 	if resp.ContentLength >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
-	defer out.close()
+	stopping := context.Background()
 	if isStream(resp) {
-		// It has no end that one could wait for.
-		out.stopping = p.stopping
-		defer context.AfterFunc(p.stopping, func() {
-			cancel(stopped{})
-			_ = out.extend() // a write may be under way
-		})()
+		// No one knows when it ends, so a server that stops does not wait for it.
+		stopping = p.stopping
+		defer context.AfterFunc(stopping, func() { cancel(stopped{}) })()
 	}
-	out.w.WriteHeader(resp.StatusCode)
-	live := resp.ContentLength < 0
-	if live && !out.flush() {
-		return nil
+	out := stream.New(stopping, w, p.writeTimeout)
+	defer out.Close()
+	w.WriteHeader(resp.StatusCode)
+	write := out.Add
+	if resp.ContentLength < 0 {
+		write = out.Write
+		if !out.Flush() {
+			return nil
+		}
 	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := resp.Body.Read(buf)
-		if n > 0 && !out.write(buf[:n], live) {
+		if n > 0 && !write(buf[:n]) {
 			return nil
 		}
 		patience.Reset(p.silence)
@@ -80,53 +82,4 @@ func (p *Proxy) pass(ctx context.Context, cancel context.CancelCauseFunc, out *w
 func isStream(resp *http.Response) bool {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return kind == "text/event-stream"
-}
-
-// writer writes with a deadline. It is that of the connection, which a server
-// sets anew for each request.
-type writer struct {
-	w        http.ResponseWriter
-	rc       *http.ResponseController
-	timeout  time.Duration
-	stopping context.Context // when it is done, the deadline is short
-
-	mu     sync.Mutex
-	closed bool
-}
-
-func newWriter(w http.ResponseWriter, timeout time.Duration) *writer {
-	return &writer{w: w, rc: http.NewResponseController(w), timeout: timeout, stopping: context.Background()}
-}
-
-// extend sets the deadline of the writes that follow, or are under way.
-func (o *writer) extend() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return nil
-	}
-	timeout := o.timeout
-	if o.stopping.Err() != nil {
-		timeout = min(timeout, stopTimeout)
-	}
-	return o.rc.SetWriteDeadline(time.Now().Add(timeout))
-}
-
-// write and flush return false when the client cannot be written to.
-func (o *writer) write(p []byte, flush bool) bool {
-	if o.extend() != nil {
-		return false
-	}
-	_, err := o.w.Write(p)
-	return err == nil && (!flush || o.flush())
-}
-
-func (o *writer) flush() bool { return o.extend() == nil && o.rc.Flush() == nil }
-
-// close keeps the deadline from being set after the answer has ended, when the
-// connection is no longer the message's.
-func (o *writer) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
 }

@@ -7,9 +7,6 @@ import (
 	"io"
 	"net/http"
 	"testing"
-	"time"
-
-	"workspace-server/internal/workspace"
 )
 
 // streaming is an agent that sends an event for each element of next, until
@@ -156,70 +153,4 @@ func TestServerStops(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	<-c.gone
-}
-
-// A stream that falls silent is given up.
-func TestSilentStream(t *testing.T) {
-	a := newStreaming(t, "text/event-stream")
-	p := newPlatform(t, Target{Address: a.address})
-	p.silence = time.Second
-	resp, err := p.post(t.Context(), "{}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(resp.Body); len(rest) != 0 || err == nil {
-		t.Errorf("a stream that falls silent ends with %q, %v, want it to be cut", rest, err)
-	}
-	_ = resp.Body.Close()
-	<-a.gone
-	<-p.done
-	if err := p.lastError(); workspace.KindOf(err) != workspace.BadGateway || !errors.Is(err, silent{}) {
-		t.Errorf("Deliver = %v, want that the agent was silent", err)
-	}
-}
-
-// A client that does not read is cut off, and at once when the server stops.
-func TestClientDoesNotRead(t *testing.T) {
-	for _, stops := range []bool{false, true} {
-		full, gone := make(chan struct{}, 1), make(chan struct{})
-		a := newAgent(t, func(w http.ResponseWriter, r *http.Request) {
-			defer close(gone)
-			_, _ = io.ReadAll(r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			text := make([]byte, 1<<20)
-			for {
-				// The buffers on the way are full once a write does not end.
-				stuck := time.AfterFunc(time.Second, func() {
-					select {
-					case full <- struct{}{}:
-					default:
-					}
-				})
-				_, err := w.Write(text)
-				stuck.Stop()
-				if err != nil {
-					return
-				}
-			}
-		})
-		p := newPlatform(t, Target{Address: a.address})
-		p.writeTimeout = time.Hour
-		if !stops {
-			p.writeTimeout = 500 * time.Millisecond
-		}
-		resp, err := p.post(t.Context(), "{}")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if stops {
-			<-full
-			p.stop()
-		}
-		<-p.done
-		<-gone
-		_ = resp.Body.Close()
-		if err := p.lastError(); err != nil {
-			t.Errorf("Deliver to a client that does not read = %v, want no error of the agent's", err)
-		}
-	}
 }

@@ -37,7 +37,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func servePipes(t *testing.T, h http.Handler) (connect func() net.Conn, stop func()) {
 	t.Helper()
 	ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	srv := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	srv := &http.Server{Handler: h, WriteTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -69,17 +69,20 @@ func dribble(conn net.Conn, request, authorization string) {
 // A client whose body comes byte by byte is cut off, whatever becomes of its
 // request, and whether or not anybody reads the body.
 func TestSlowBodies(t *testing.T) {
+	authorization := "Authorization: Bearer wst_" + strings.Repeat("A", 43) + "\r\n"
 	for _, tt := range []struct {
 		request, authorization string
 		status                 int
+		timeout                time.Duration
 	}{
-		{"POST /v1/tokens", "Authorization: Bearer wst_" + strings.Repeat("A", 43) + "\r\n", 400}, // reads it
-		{"POST /v1/tokens", "", 401},
-		{"POST /nowhere", "", 404},
-		{"PATCH /healthz", "", 405},
-		{"GET /healthz", "", 200},
+		{"POST /v1/tokens", authorization, 400, bodyTimeout}, // reads it
+		{"POST /v1/workspaces/ws_a/a2a", authorization, 400, messageTimeout},
+		{"POST /v1/tokens", "", 401, bodyTimeout},
+		{"POST /nowhere", "", 404, bodyTimeout},
+		{"PATCH /healthz", "", 405, bodyTimeout},
+		{"GET /healthz", "", 200, bodyTimeout},
 	} {
-		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.request, " ", tt.status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				connect, stop := servePipes(t, New(Deps{Tokens: &admins{}, Log: slog.New(slog.DiscardHandler)}))
 				conn, start := connect(), time.Now()
@@ -97,14 +100,14 @@ func TestSlowBodies(t *testing.T) {
 				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != tt.status {
 					t.Errorf("%s with a slow body = %s, %v, want %d", tt.request, resp.Status, err, tt.status)
 				}
-				if took := time.Since(start); took > bodyTimeout {
-					t.Errorf("%s with a slow body is answered after %v, want %v at most", tt.request, took, bodyTimeout)
+				if took := time.Since(start); took > tt.timeout {
+					t.Errorf("%s with a slow body is answered after %v, want %v at most", tt.request, took, tt.timeout)
 				}
 				for n, err := 1, error(nil); err == nil; {
 					n, err = conn.Read(make([]byte, n))
 				}
-				if took := time.Since(start); took > bodyTimeout+time.Second {
-					t.Errorf("%s with a slow body is cut off after %v, want about %v", tt.request, took, bodyTimeout)
+				if took := time.Since(start); took > tt.timeout+time.Second {
+					t.Errorf("%s with a slow body is cut off after %v, want about %v", tt.request, took, tt.timeout)
 				}
 			})
 		})

@@ -45,8 +45,8 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	stream := wantsStream(r)
-	if stream {
+	streams := wantsStream(r)
+	if streams {
 		after, given, err = startOf(values.Get("after"), r.Header.Get("Last-Event-ID"))
 		if err != nil {
 			return err
@@ -67,9 +67,9 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	switch {
-	case stream && given:
+	case streams && given:
 		return a.streamEvents(w, r, after)
-	case stream:
+	case streams:
 		return a.streamEvents(w, r, last)
 	case given:
 		return a.pollEvents(w, r, after, time.Duration(wait)*time.Second)
@@ -146,6 +146,6 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 }
 
 // frame is an event as text/event-stream has it. JSON has no line breaks.
-func frame(e workspace.Event, json []byte) string {
-	return fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, json)
+func frame(e workspace.Event, json []byte) []byte {
+	return fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, json)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"workspace-server/internal/stream"
 	"workspace-server/internal/workspace"
 )
 
@@ -116,14 +117,14 @@ func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if follow {
 		h.Set("Connection", "close") // as a stream of events; see there
 	}
-	out := newStream(w, a.Stopping)
-	defer out.close()
-	if !out.flush() {
+	out := stream.New(a.Stopping, w, stream.WriteTimeout)
+	defer out.Close()
+	if !out.Flush() {
 		return nil
 	}
 	for buf := make([]byte, 32<<10); ; {
 		n, err := logs.Read(buf)
-		if n > 0 && !out.write(string(buf[:n])) {
+		if n > 0 && !out.Write(buf[:n]) {
 			return nil
 		}
 		switch {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"workspace-server/internal/a2a"
+	"workspace-server/internal/stream"
 	"workspace-server/internal/workspace"
 )
 
@@ -36,15 +37,19 @@ func (a *api) sendMessage(w http.ResponseWriter, r *http.Request) error {
 	if _, err := query(r, nil); err != nil {
 		return err
 	}
-	conn := http.NewResponseController(w)
-	if err := conn.SetReadDeadline(time.Now().Add(messageTimeout)); err != nil {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(messageTimeout)); err != nil {
+		return err
+	}
+	// A message that takes all its time must still get an answer, and so must one
+	// whose workspace takes all of its own.
+	if err := stream.Extend(w, messageTimeout+stream.WriteTimeout); err != nil {
 		return err
 	}
 	body, err := readBytes(w, r, a2a.MaxBody)
 	if err != nil {
 		return err
 	}
-	if err := conn.SetWriteDeadline(time.Now().Add(wakeTimeout + streamWriteTimeout)); err != nil {
+	if err := stream.Extend(w, wakeTimeout+stream.WriteTimeout); err != nil {
 		return err
 	}
 	to, err := a.awake(r.Context(), id, callerOf(r).ID)

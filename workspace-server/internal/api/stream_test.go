@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"workspace-server/internal/feed"
+	"workspace-server/internal/stream"
 	"workspace-server/internal/tail"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -246,8 +247,8 @@ func TestStreamCutsOffWhoDoesNotRead(t *testing.T) {
 		if got := strings.Count(fast.String(), "data:"); got != 1000 {
 			t.Errorf("the stream beside one that does not read has %d events, want 1000", got)
 		}
-		if took := (<-slowEnded).Sub(start); took != streamWriteTimeout {
-			t.Errorf("a client that does not read is cut off after %v, want %v", took, streamWriteTimeout)
+		if took := (<-slowEnded).Sub(start); took != stream.WriteTimeout {
+			t.Errorf("a client that does not read is cut off after %v, want %v", took, stream.WriteTimeout)
 		}
 
 		stopLate, lateEnded := startStream(t, log, f, late)
@@ -255,52 +256,13 @@ func TestStreamCutsOffWhoDoesNotRead(t *testing.T) {
 		stopped := time.Now()
 		stopLate()
 		stopFast()
-		if took := (<-lateEnded).Sub(stopped); took != streamStopTimeout {
-			t.Errorf("a server that stops waits %v for a client that does not read, want %v", took, streamStopTimeout)
+		if took := (<-lateEnded).Sub(stopped); took != stream.StopTimeout {
+			t.Errorf("a server that stops waits %v for a client that does not read, want %v", took, stream.StopTimeout)
 		}
 		if took := (<-fastEnded).Sub(stopped); took != 0 {
 			t.Errorf("a server that stops waits %v for a client that reads, want 0", took)
 		}
 		// The deadline must not be touched once the stream is over.
 		synctest.Wait()
-	})
-}
-
-// deadlines is an answer that keeps the last deadline for writing.
-type deadlines struct {
-	http.ResponseWriter
-	last time.Time
-}
-
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
-	d.last = t
-	return nil
-}
-
-// TestStreamEnds: net/http writes the end of an answer after the stream was closed,
-// and not with what the last write has left over.
-func TestStreamEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, stops := range []bool{false, true} {
-			stopping, stop := context.WithCancel(t.Context())
-			want := streamWriteTimeout
-			if stops {
-				stop()
-				want = streamStopTimeout
-			}
-			d := &deadlines{ResponseWriter: httptest.NewRecorder()}
-			s := newStream(d, stopping)
-			s.write("x")
-			time.Sleep(streamStopTimeout - 1)
-			s.close()
-			if left := time.Until(d.last); left != want {
-				t.Errorf("close() of a stream, stopping = %v, leaves %v for the end, want %v", stops, left, want)
-			}
-			stop()
-			synctest.Wait()
-			if left := time.Until(d.last); left != want {
-				t.Errorf("a stop after close() leaves %v, want what it was, %v", left, want)
-			}
-		}
 	})
 }

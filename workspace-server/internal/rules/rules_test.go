@@ -90,6 +90,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/rules":     {nil, "it holds tests only"},
 		"internal/server":    {nil, "connections are drained whatever is served on them"},
 		"internal/sweep":     {nil, "it knows when, and is told what to remove"},
+		"internal/stream":    {nil, "it writes, whatever is written"},
 		"internal/tail":      {[]string{"internal/workspace"}, "it reads events ahead for others, whoever they are"},
 		"internal/systemd":   {nil, "a protocol, and not ours"},
 		"internal/trace":     {nil, "a standard, and not ours"},
@@ -97,7 +98,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/catalog":   {[]string{"internal/workspace"}, "how descriptions are read is the same whatever they describe"},
 		"internal/templates": {[]string{"internal/catalog", "internal/workspace"}, "it reads files, and knows no database and no HTTP"},
 		"internal/token":     {[]string{"internal/workspace"}, "who may call can be read, and tested, without a database and HTTP"},
-		"internal/a2a":       {[]string{"internal/trace", "internal/workspace"}, "whom to deliver a message to is found out by others"},
+		"internal/a2a":       {[]string{"internal/stream", "internal/trace", "internal/workspace"}, "whom to deliver a message to is found out by others"},
 		"internal/bootstrap": {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage by an interface of its own"},
 		"internal/secret":    {[]string{"internal/workspace"}, "ciphers can be read, and tested, without a database and files"},
 		"internal/vault": {
@@ -120,7 +121,7 @@ func TestImportDirections(t *testing.T) {
 		"internal/api": {
 			[]string{
 				"internal/a2a", "internal/feed", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
-				"internal/ratelimit", "internal/secret", "internal/tail", "internal/templates", "internal/token", "internal/trace",
+				"internal/ratelimit", "internal/secret", "internal/stream", "internal/tail", "internal/templates", "internal/token", "internal/trace",
 				"internal/tree", "internal/workspace",
 			},
 			"it sees storage by the domain's interfaces only, so that no driver is compiled or linked for its sake",
