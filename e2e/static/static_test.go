@@ -133,54 +133,6 @@ func TestMakefile(t *testing.T) {
 	}
 }
 
-func TestREADME(t *testing.T) {
-	text := read(t, "README.md")
-	targets := matches(`(?m)^([a-z][a-z-]*):`, read(t, "Makefile"))
-	for _, target := range matches("(?m)(?:`|^|\\$ )make ([a-z][a-z-]*)", text) {
-		if !slices.Contains(targets, target) {
-			t.Errorf("README.md tells of \"make %s\", which is none of %v", target, targets)
-		}
-	}
-	const must = "For local dev with hot-reload, use `make dev` instead of `docker compose up`"
-	if !strings.Contains(strings.Join(strings.Fields(text), " "), must) {
-		t.Errorf("README.md does not say %q", must)
-	}
-	root, err := checkout.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range matches(`\]\(([^)#:]+)\)`, text) {
-		if _, err := os.Stat(filepath.Join(root, link)); err != nil {
-			t.Errorf("README.md links to %s: %v", link, err)
-		}
-	}
-}
-
-// TestMessages: what the README tells to do something about is what is printed.
-func TestMessages(t *testing.T) {
-	var printed strings.Builder
-	for _, name := range slices.Concat(files(t, "*.go"), []string{"scripts/common", "scripts/dev", "scripts/initialize"}) {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		printed.WriteString(regexp.MustCompile(`\$\([^)]*\)|\$\w+`).ReplaceAllString(read(t, name), "0"))
-	}
-	rows := matches("(?m)^\\| `([^`]+)` \\| ", read(t, "README.md"))
-	found := 0
-	for _, row := range rows {
-		if strings.HasPrefix(row, "make ") {
-			continue
-		}
-		found++
-		if !strings.Contains(printed.String(), regexp.MustCompile(`\d+`).ReplaceAllString(row, "0")) {
-			t.Errorf("README.md tells what helps with %q, which nothing here prints", row)
-		}
-	}
-	if found < 3 {
-		t.Errorf("README.md has the messages %q, want more to be found", rows)
-	}
-}
-
 // TestEnvStaysHere: the file with the password leaves the checkout by no way.
 func TestEnvStaysHere(t *testing.T) {
 	if !strings.Contains("\n"+read(t, ".gitignore"), "\n.env\n") {

@@ -1,0 +1,160 @@
+package static
+
+import (
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"e2e/harness/checkout"
+)
+
+// documents returns the Markdown files of the repository, by name. Those in
+// templates, plugins and testdata are content, not documents.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range files(t, "*.md") {
+		if !regexp.MustCompile(`(^|/)(testdata|templates|plugins)/`).MatchString(name) {
+			all[name] = read(t, name)
+		}
+	}
+	for _, name := range []string{
+		"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "findings/README.md", "docs/architecture.md", "docs/debugging.md",
+		"docs/loop.md", "docs/performance.md", "docs/production.md", "docs/troubleshooting.md", "docs/workspaces.md",
+	} {
+		if all[name] == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	return all
+}
+
+func exists(t *testing.T, name string) bool {
+	t.Helper()
+	root, err := checkout.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+	return err == nil
+}
+
+var fenced = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+
+func TestREADME(t *testing.T) {
+	text := read(t, "README.md")
+	if n := strings.Count(text, "\n"); n > 120 {
+		t.Errorf("README.md has %d lines, want at most 120: move what is not for a first look to docs/", n)
+	}
+	const must = "For local dev with hot-reload, use `make dev` instead of `docker compose up`"
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), must) {
+		t.Errorf("README.md does not say %q", must)
+	}
+	for name := range documents(t) {
+		if strings.HasPrefix(name, "docs/") && !strings.Contains(text, "("+name+")") && !strings.Contains(read(t, "CONTRIBUTING.md"), "("+name+")") {
+			t.Errorf("neither README.md nor CONTRIBUTING.md links to %s", name)
+		}
+	}
+}
+
+// TestLinks follows each relative link, and each link to a heading.
+func TestLinks(t *testing.T) {
+	docs := documents(t)
+	links := 0
+	for name, text := range docs {
+		text = fenced.ReplaceAllString(text, "")
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
+			if strings.Contains(link[1], "://") {
+				continue
+			}
+			links++
+			file, anchor, _ := strings.Cut(link[1], "#")
+			target := name
+			if file != "" {
+				target = path.Join(path.Dir(name), file)
+			}
+			if !exists(t, target) {
+				t.Errorf("%s links to %s, which does not exist", name, link[1])
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(docs[target]), anchor) {
+				t.Errorf("%s links to %s; the headings of %s are %q", name, link[1], target, anchors(docs[target]))
+			}
+		}
+	}
+	if links < 30 {
+		t.Errorf("found %d links, want more", links)
+	}
+}
+
+// anchors returns the anchors that forges give to a document's headings.
+func anchors(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		anchor := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(anchor, " ", "-"))
+	}
+	return all
+}
+
+// printed returns what the programs may print: the text of their sources, with
+// numbers and values replaced by 0.
+func printed(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, name := range files(t, "*") {
+		isProgram := strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") || path.Dir(name) == "scripts" || path.Base(name) == ".air.toml"
+		if isProgram && !strings.Contains(name, "testdata/") {
+			b.WriteString(read(t, name))
+		}
+	}
+	return values.ReplaceAllString(b.String(), "0")
+}
+
+var values = regexp.MustCompile(`\$\([^)]*\)|\$\w+|%[.0-9]*[a-z]|[0-9.]*[0-9][a-z]*\b`)
+
+// TestMessages: the messages that docs/troubleshooting.md explains are printed.
+func TestMessages(t *testing.T) {
+	all := printed(t)
+	rows := matches("(?m)^\\| `([^`]+)` \\| ", read(t, "docs/troubleshooting.md"))
+	if len(rows) < 20 {
+		t.Errorf("docs/troubleshooting.md has the messages %q, want more to be found", rows)
+	}
+	for _, row := range rows {
+		for part := range strings.SplitSeq(values.ReplaceAllString(row, "0"), ": ") {
+			if !strings.Contains(all, part) {
+				t.Errorf("docs/troubleshooting.md explains %q, but nothing prints %q", row, part)
+			}
+		}
+	}
+}
+
+// TestLoopLines: the lines of the loop that documents show have the form that
+// the loop prints.
+func TestLoopLines(t *testing.T) {
+	all := printed(t)
+	found := map[string]int{}
+	for _, text := range documents(t) {
+		for _, block := range fenced.FindAllString(text, -1) {
+			for _, start := range []string{"serving  ", "reloaded in ", "build failed in ", "debugger attached: ", "debugger moved to pid "} {
+				for _, m := range regexp.MustCompile(`(?m)^`+start+`.*$`).FindAllString(block, -1) {
+					found[start]++
+					if start == "reloaded in " && !regexp.MustCompile(`^reloaded in [\d.]+s  \(detect [\d.]+, build [\d.]+, start [\d.]+, swap [\d.]+\)  \S+\.go$`).MatchString(m) {
+						t.Errorf("a document shows %q, which is not how the loop prints a reload", m)
+					}
+				}
+				if !strings.Contains(all, values.ReplaceAllString(start, "0")) {
+					t.Errorf("nothing prints %q", start)
+				}
+			}
+		}
+	}
+	if len(found) != 5 {
+		t.Errorf("the documents show %v, want each kind of line", slices.Collect(maps.Keys(found)))
+	}
+}
