@@ -13,7 +13,7 @@ import (
 	"workspace-server/internal/config"
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
-	"workspace-server/internal/launch"
+	"workspace-server/internal/outfit"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/provision/docker"
@@ -62,7 +62,7 @@ func reconciler(
 	return &reconcile.Reconciler{
 		Desk:        s,
 		Provisioner: p,
-		Outfitter: launch.Launcher{
+		Outfitter: outfit.Maker{
 			Templates: templates.New(cfg.TemplatesDir),
 			Files:     files.New(cfg.StateDirectory),
 			Attached:  s,

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"workspace-server/internal/files"
-	"workspace-server/internal/launch"
+	"workspace-server/internal/outfit"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/provision/process"
@@ -39,7 +39,7 @@ func agent([]string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(f, os.Getenv(launch.EnvID), os.Getenv(launch.EnvGeneration), os.Getpid(), os.Getenv(launch.EnvToken))
+	_, err = fmt.Fprintln(f, os.Getenv(outfit.EnvID), os.Getenv(outfit.EnvGeneration), os.Getpid(), os.Getenv(outfit.EnvToken))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (v values) Values(context.Context, string) (map[string]string, error) { ret
 // newServer returns a server with all that is real, in a directory of its
 // installation.
 func newServer(s *store.Store, dir, owner string, log *slog.Logger) (*Reconciler, error) {
-	l := launch.Launcher{
+	l := outfit.Maker{
 		Files: files.New(dir), Attached: s, Plugins: plugins.New(filepath.Join(dir, "plugins")), Tokens: s,
 		Secrets:  values{envMade: filepath.Join(dir, "made"), envRace: noLinger},
 		Platform: "http://127.0.0.1:1",
@@ -116,7 +116,7 @@ func doomed(args []string) error {
 	}
 	f := &fate{over: cancel}
 	f.left.Store(number)
-	l := r.Outfitter.(launch.Launcher)
+	l := r.Outfitter.(outfit.Maker)
 	l.Files, l.Tokens = fatedFiles{files.New(args[1]), f}, fatedTokens{s, f}
 	r.Desk, r.Provisioner, r.Outfitter = fatedDesk{s, f}, fatedProvisioner{r.Provisioner, f}, fatedOutfitter{l, f}
 	r.Run(ctx)

@@ -115,14 +115,14 @@ func (m *machine) set(change func()) {
 	change()
 }
 
-// outfit asks for nothing but the instance.
-type outfit struct{ err error }
+// bareOutfit gives an instance nothing.
+type bareOutfit struct{ err error }
 
-func (o outfit) Outfit(_ context.Context, c workspace.Claim) (provision.Spec, error) {
+func (o bareOutfit) Outfit(_ context.Context, c workspace.Claim) (provision.Spec, error) {
 	return provision.Spec{Workspace: c.ID, Generation: c.Generation}, o.err
 }
 
-func (o outfit) Remove(context.Context, string, bool) error { return nil }
+func (o bareOutfit) Remove(context.Context, string, bool) error { return nil }
 
 // site is a machine with servers that share a database.
 type site struct {
@@ -250,8 +250,8 @@ func (s *site) ready(id string) {
 
 func TestLife(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
-		s.run("one", outfit{})
-		s.run("two", outfit{})
+		s.run("one", bareOutfit{})
+		s.run("two", bareOutfit{})
 		id := s.create()
 		s.ready(id)
 		s.untilState(id, workspace.StateRunning)
@@ -286,7 +286,7 @@ func TestLife(t *testing.T) {
 // A process that ends by itself is started again, and once it is well is left alone.
 func TestCrashIsNoticed(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
-		s.run("one", outfit{})
+		s.run("one", bareOutfit{})
 		id := s.create()
 		s.ready(id)
 		s.machine.set(func() {
@@ -314,7 +314,7 @@ func TestCrashIsNoticed(t *testing.T) {
 func TestSilentAgent(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()
-		r := s.server("one", outfit{})
+		r := s.server("one", bareOutfit{})
 		step := func(want int) {
 			t.Helper()
 			jobs, err := r.claim(t.Context(), 8)
@@ -365,7 +365,7 @@ func TestSilentAgent(t *testing.T) {
 func TestHiccup(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()
-		r := s.server("one", outfit{})
+		r := s.server("one", bareOutfit{})
 		step := func() {
 			t.Helper()
 			jobs, err := r.claim(t.Context(), 8)
@@ -404,7 +404,7 @@ func TestBrokenStart(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachSite(t, func(t *testing.T, s *site) {
-				s.run("one", outfit{tt.err})
+				s.run("one", bareOutfit{tt.err})
 				id := s.create()
 				if failed := s.untilFailed(id, 1); failed.Message != tt.want {
 					t.Errorf("the message is %q, want %q", failed.Message, tt.want)
@@ -429,7 +429,7 @@ func TestStepIsGivenUp(t *testing.T) {
 				<-ctx.Done()
 			}
 		}
-		s.run("one", outfit{})
+		s.run("one", bareOutfit{})
 		id := s.create()
 		<-entered
 		s.ask(id, workspace.Pause)
@@ -442,7 +442,7 @@ func TestPanic(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		bad := s.create()
 		s.machine.hook = func(context.Context, string) { panic("boom") }
-		jobs, err := s.server("one", outfit{}).claim(t.Context(), 1)
+		jobs, err := s.server("one", bareOutfit{}).claim(t.Context(), 1)
 		if err != nil || len(jobs) != 1 {
 			t.Fatalf("claim() = %d jobs, %v", len(jobs), err)
 		}
@@ -485,7 +485,7 @@ func TestReadyBeforeRecorded(t *testing.T) {
 		}
 		s.die(early)
 		s.machine.after = nil
-		s.run("second", outfit{})
+		s.run("second", bareOutfit{})
 		// That it is provisioned and that nothing is left to do are two writes.
 		w := s.until(early, "provisioned and left alone", func(w workspace.Work) bool { return provisioned(w) && w.Due == 0 })
 		if w.Status.State != workspace.StateRunning || w.Address == "" {
@@ -502,7 +502,7 @@ func (s *site) die(id string) {
 	if err != nil || len(claims) != 1 || claims[0].ID != id {
 		s.t.Fatalf("Claim() = %+v, %v", claims, err)
 	}
-	_, _ = s.server("doomed", outfit{}).step(s.t.Context(), claims[0])
+	_, _ = s.server("doomed", bareOutfit{}).step(s.t.Context(), claims[0])
 }
 
 // An instance that runs though it ought not to is ended; one of nobody's is
@@ -510,7 +510,7 @@ func (s *site) die(id string) {
 func TestStrays(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()
-		stop := s.run("one", outfit{})
+		stop := s.run("one", bareOutfit{})
 		s.ready(id)
 		s.ask(id, workspace.Pause)
 		s.untilState(id, workspace.StatePaused)
@@ -520,7 +520,7 @@ func TestStrays(t *testing.T) {
 			s.machine.instances["ws_old"] = provision.Instance{Workspace: "ws_old", State: provision.Running, Started: time.Now().Add(-2 * orphanGrace)}
 			s.machine.instances["ws_new"] = provision.Instance{Workspace: "ws_new", State: provision.Running, Started: time.Now()}
 		})
-		s.run("two", outfit{})
+		s.run("two", bareOutfit{})
 		for deadline := time.Now().Add(30 * time.Second); ; {
 			var stray provision.State
 			var old, fresh bool

@@ -1,4 +1,4 @@
-package launch_test
+package outfit_test
 
 import (
 	"maps"
@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"workspace-server/internal/files"
-	"workspace-server/internal/launch"
 	"workspace-server/internal/leak"
+	"workspace-server/internal/outfit"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
@@ -24,14 +24,14 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// place is everything that a launcher works with.
+// place is everything that a maker works with.
 type place struct {
 	t                         *testing.T
 	store                     *store.Store
 	vault                     *vault.Vault
 	files                     files.Dir
 	templates, plugins, state string
-	launch.Launcher
+	outfit.Maker
 }
 
 func each(t *testing.T, fn func(t *testing.T, p *place)) {
@@ -42,7 +42,7 @@ func each(t *testing.T, fn func(t *testing.T, p *place)) {
 		if _, _, err := p.vault.Init(); err != nil {
 			t.Fatal(err)
 		}
-		p.Launcher = launch.Launcher{
+		p.Maker = outfit.Maker{
 			Templates: templates.New(p.templates), Files: p.files, Attached: p.store, Plugins: plugins.New(p.plugins),
 			Secrets: p.vault, Tokens: p.store, Platform: "http://127.0.0.1:1",
 		}
@@ -94,7 +94,7 @@ func TestOutfit(t *testing.T) {
 		c := p.claim("demo")
 
 		_, err := p.Outfit(t.Context(), c)
-		if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), "not there: API_KEY") {
+		if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), "needs the secret API_KEY.") {
 			t.Errorf("Outfit() without its secret = %v, want to be told which", err)
 		}
 		p.put(secret.Place{Name: "API_KEY"}, "for all")
@@ -104,11 +104,11 @@ func TestOutfit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		secretOf := token.Secret(spec.Env[launch.EnvToken])
-		delete(spec.Env, launch.EnvToken)
+		secretOf := token.Secret(spec.Env[outfit.EnvToken])
+		delete(spec.Env, outfit.EnvToken)
 		want := map[string]string{
-			"API_KEY": "its own", launch.EnvID: c.ID, launch.EnvName: "a name", launch.EnvGeneration: "1",
-			launch.EnvModel: "small", launch.EnvRuntime: "echo", launch.EnvPlatform: "http://127.0.0.1:1",
+			"API_KEY": "its own", outfit.EnvID: c.ID, outfit.EnvName: "a name", outfit.EnvGeneration: "1",
+			outfit.EnvModel: "small", outfit.EnvRuntime: "echo", outfit.EnvPlatform: "http://127.0.0.1:1",
 		}
 		if !maps.Equal(spec.Env, want) || spec.Tier != 3 || spec.Generation != 1 || spec.Workspace != c.ID || len(spec.Plugins) != 0 {
 			t.Errorf("Outfit() = %+v, want the environment %v", spec, want)
@@ -139,12 +139,12 @@ func TestOutfit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, text := range map[string]string{"first": string(secretOf), "second": again.Env[launch.EnvToken]} {
+		for name, text := range map[string]string{"first": string(secretOf), "second": again.Env[outfit.EnvToken]} {
 			if _, err := p.store.Authenticate(t.Context(), token.Secret(text).Hash()); workspace.KindOf(err) != workspace.Unauthorized {
 				t.Errorf("after the next start the %s token = %v, want Unauthorized", name, err)
 			}
 		}
-		if _, err := p.store.Authenticate(t.Context(), token.Secret(next.Env[launch.EnvToken]).Hash()); err != nil {
+		if _, err := p.store.Authenticate(t.Context(), token.Secret(next.Env[outfit.EnvToken]).Hash()); err != nil {
 			t.Errorf("the next token = %v", err)
 		}
 
