@@ -15,9 +15,8 @@ import (
 
 	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
-	"workspace-server/internal/leak"
-	"workspace-server/internal/logtest"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 )
 
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	leak.Main(m)
+	testkit.Main(m)
 }
 
 // command runs the program with these settings alone.
@@ -57,7 +56,7 @@ type process struct {
 	t       testing.TB
 	cmd     *exec.Cmd
 	notices *net.UnixConn
-	log     *logtest.Buffer
+	log     *testkit.Buffer
 	done    chan struct{}
 	err     error // of the process, once done is closed
 }
@@ -86,7 +85,7 @@ func startOnly(t testing.TB, ln *net.TCPListener, database storetest.Database, e
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	p := &process{t: t, notices: notices, log: &logtest.Buffer{}, done: make(chan struct{})}
+	p := &process{t: t, notices: notices, log: &testkit.Buffer{}, done: make(chan struct{})}
 	p.cmd = command(t, nil, append(settings(database), append(env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+name)...)...)
 	p.cmd.ExtraFiles = []*os.File{socket}
 	p.cmd.Stderr = p.log

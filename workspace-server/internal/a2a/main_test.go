@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // loopback is the network that tests allow, in which a URL's agent is.
 const loopback = "127.0.0.1/32"

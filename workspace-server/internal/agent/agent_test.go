@@ -18,11 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
-	"workspace-server/internal/logtest"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const secret = "wst_the-token"
 
@@ -136,7 +135,7 @@ func (n *naps) list() []time.Duration {
 type running struct {
 	*agent
 	url  string
-	log  *logtest.Buffer
+	log  *testkit.Buffer
 	naps *naps
 	stop context.CancelFunc
 	done chan error
@@ -160,7 +159,7 @@ func runAgent(t *testing.T, p *platform, naps *naps, configs string, change func
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logtest.Buffer{}
+	log := &testkit.Buffer{}
 	r := &running{
 		agent: newAgent(s, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		url:   "http://" + ln.Addr().String(), log: log, naps: naps, done: make(chan error, 1),
@@ -528,7 +527,7 @@ func TestStopsWhileItCalls(t *testing.T) {
 
 func TestRunReadsTheEnvironment(t *testing.T) {
 	p := newPlatform(t)
-	log := &logtest.Buffer{}
+	log := &testkit.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, environment(p.URL, ""), slog.New(slog.NewTextHandler(log, nil))) }()

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"workspace-server/internal/logtest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/trace"
 	"workspace-server/internal/workspace"
 )
@@ -19,7 +19,7 @@ func unmarshalLoose(text string, into any) error { return json.Unmarshal([]byte(
 // serveEdge sends one request through the edge to h.
 func serveEdge(t *testing.T, h handler) (resp *httptest.ResponseRecorder, log string, panicked any) {
 	t.Helper()
-	var buf logtest.Buffer
+	var buf testkit.Buffer
 	mux := http.NewServeMux()
 	mux.Handle("GET /x", h)
 	e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
@@ -110,7 +110,7 @@ func TestEdge(t *testing.T) {
 }
 
 func TestEdgeHidesClientsThatWentAway(t *testing.T) {
-	var buf logtest.Buffer
+	var buf testkit.Buffer
 	mux := http.NewServeMux()
 	ctx, cancel := contextWithCancel(t)
 	mux.Handle("GET /x", handler(func(http.ResponseWriter, *http.Request) error {
@@ -135,7 +135,7 @@ func TestEdgeKeepsTheTrace(t *testing.T) {
 		"00-" + given[1:] + "\n-00f067aa0ba902b7-01": "",
 		"": "",
 	} {
-		var buf logtest.Buffer
+		var buf testkit.Buffer
 		mux := http.NewServeMux()
 		next := http.Header{}
 		mux.Handle("GET /x", handler(func(_ http.ResponseWriter, r *http.Request) error {

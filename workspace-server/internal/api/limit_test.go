@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/logtest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -46,12 +46,12 @@ type limitedAPI struct {
 	t      *testing.T
 	tokens *someTokens
 	handle http.Handler
-	log    *logtest.Buffer
+	log    *testkit.Buffer
 	now    time.Time
 }
 
 func newLimitedAPI(t *testing.T, perSecond int) *limitedAPI {
-	l := &limitedAPI{t: t, tokens: &someTokens{good: map[string]token.Token{}}, log: &logtest.Buffer{}, now: time.Unix(1_700_000_000, 0)}
+	l := &limitedAPI{t: t, tokens: &someTokens{good: map[string]token.Token{}}, log: &testkit.Buffer{}, now: time.Unix(1_700_000_000, 0)}
 	a := &api{
 		Deps:   Deps{Tokens: l.tokens},
 		limits: newLimits(perSecond, func() time.Time { return l.now }),

@@ -17,19 +17,18 @@ import (
 	"workspace-server/internal/a2a"
 	"workspace-server/internal/feed"
 	"workspace-server/internal/files"
-	"workspace-server/internal/leak"
-	"workspace-server/internal/logtest"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // testAPI is the API of one server on a database.
 type testAPI struct {
@@ -43,14 +42,14 @@ type testAPI struct {
 	templates string
 	logs      *printed
 	plugins   string
-	log       *logtest.Buffer
+	log       *testkit.Buffer
 	secret    token.Secret // an administrator's
 	stop      func()       // ends streams and long polls
 }
 
 func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
-	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &logtest.Buffer{}}
+	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &testkit.Buffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	events := feed.New(log)
 	a.store = store.New(db, events.Wake)

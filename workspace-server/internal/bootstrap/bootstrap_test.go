@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"workspace-server/internal/bootstrap"
-	"workspace-server/internal/leak"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func open(t *testing.T, database storetest.Database) *store.Store {
 	return store.New(database.Migrated(t), func(int64) {})

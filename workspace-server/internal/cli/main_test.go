@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // aToken is what can be one.
 const aToken = "wst_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

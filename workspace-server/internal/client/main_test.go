@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // fake answers each request by the next of its handlers, the last of which
 // answers all further ones, and keeps what was asked.

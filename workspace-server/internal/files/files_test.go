@@ -12,12 +12,12 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/tree"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const id = "ws_one"
 

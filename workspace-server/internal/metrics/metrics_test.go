@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestText(t *testing.T) {
 	var text Text

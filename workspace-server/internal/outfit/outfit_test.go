@@ -10,19 +10,19 @@ import (
 	"time"
 
 	"workspace-server/internal/files"
-	"workspace-server/internal/leak"
 	"workspace-server/internal/outfit"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/templates"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // place is everything that a maker works with.
 type place struct {

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // clock is a time that stands still unless it is moved.
 type clock struct{ t time.Time }

@@ -7,8 +7,8 @@ import (
 	"os"
 	"testing"
 
-	"workspace-server/internal/leak"
 	"workspace-server/internal/provision/process"
+	"workspace-server/internal/testkit"
 )
 
 // TestMain is also a server that is to be killed, and the programs that servers
@@ -25,5 +25,5 @@ func TestMain(m *testing.M) {
 		_ = os.Stdout.Close()
 		os.Exit(0)
 	}
-	leak.Main(m)
+	testkit.Main(m)
 }

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/logtest"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/workspace"
 )
 
@@ -130,7 +130,7 @@ type site struct {
 	db      *store.DB
 	store   *store.Store
 	machine *machine
-	log     *logtest.Buffer
+	log     *testkit.Buffer
 	wake    chan struct{}
 }
 
@@ -141,7 +141,7 @@ func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
 
 func newSite(t *testing.T, database storetest.Database) *site {
 	t.Helper()
-	s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &logtest.Buffer{}, wake: make(chan struct{}, 1)}
+	s := &site{t: t, db: database.Migrated(t), machine: newMachine(), log: &testkit.Buffer{}, wake: make(chan struct{}, 1)}
 	s.store = store.New(s.db, func(int64) {
 		select {
 		case s.wake <- struct{}{}:

@@ -96,8 +96,7 @@ func importRules() map[string]rule {
 		"internal/systemd": {nil, "it implements a protocol"},
 
 		// What tests use.
-		"internal/leak":    {nil, "every package's tests may use it"},
-		"internal/logtest": {nil, "every package's tests may use it"},
+		"internal/testkit": {nil, "every package's tests may use it"},
 		"internal/rules":   {nil, "it holds tests only"},
 	}
 }

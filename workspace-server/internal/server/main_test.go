@@ -4,9 +4,9 @@ import (
 	"log/slog"
 	"testing"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -10,10 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // run sweeps for some time with remove, and returns the log.
 func run(t *testing.T, level slog.Level, lasts time.Duration, remove Remove) string {

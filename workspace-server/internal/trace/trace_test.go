@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const (
 	id   = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -12,15 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 type fixture struct {
 	*vault.Vault

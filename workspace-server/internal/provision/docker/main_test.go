@@ -3,7 +3,7 @@ package docker
 import (
 	"testing"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }

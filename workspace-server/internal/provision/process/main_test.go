@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"workspace-server/internal/leak"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/provision/provisiontest"
+	"workspace-server/internal/testkit"
 )
 
 // quiet is the environment of a program with the race detector, which would
@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 	case "serve":
 		os.Exit(serve(os.Args[2]))
 	}
-	leak.Main(m)
+	testkit.Main(m)
 }
 
 // serve is a server of an installation that starts what it reads.

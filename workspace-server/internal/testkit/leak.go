@@ -1,5 +1,5 @@
-// Package leak fails a package's tests when they leave goroutines behind.
-package leak
+// Package testkit holds what the tests of several packages share.
+package testkit
 
 import (
 	"bytes"
@@ -10,20 +10,21 @@ import (
 	"time"
 )
 
-// Main runs a package's tests; a TestMain consists of it.
+// Main runs a package's tests, and fails them if they leave goroutines behind.
+// A TestMain calls it last.
 func Main(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
 		if left := left(); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind:\n\n%s\n", left)
+			fmt.Fprintf(os.Stderr, "the tests left goroutines behind:\n\n%s\n", left)
 			code = 1
 		}
 	}
 	os.Exit(code)
 }
 
-// left returns the stacks of the goroutines that do not end by themselves
-// within half a minute.
+// left returns the stacks of the goroutines that do not end within half a
+// minute.
 func left() string {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
@@ -36,12 +37,14 @@ func left() string {
 	}
 }
 
+// others returns the stacks of all goroutines but the caller's and the runtime's
+// own.
 func others() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	var found [][]byte
 	for i, stack := range bytes.Split(buf, []byte("\n\n")) {
-		// The first is the one that asks. The others are not the tests'.
+		// The first stack is the caller's.
 		if i == 0 || bytes.Contains(stack, []byte("os/signal.signal_recv")) ||
 			bytes.Contains(stack, []byte("os/signal.loop")) {
 			continue

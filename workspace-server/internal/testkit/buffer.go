@@ -1,13 +1,12 @@
-// Package logtest keeps what a test's programs and goroutines log.
-package logtest
+package testkit
 
 import (
 	"bytes"
 	"sync"
 )
 
-// A Buffer can be read while several goroutines write to it. The zero value is
-// empty, and ready to use.
+// A Buffer holds what programs and goroutines write, also while a test reads it.
+// The zero value is empty, and ready to use.
 type Buffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
