@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"workspace-server/internal/config"
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/outfit"
 	"workspace-server/internal/plugins"
@@ -49,7 +49,7 @@ func provisioner(ctx context.Context, cfg config.Config, s *store.Store) (provis
 // reconciler returns what brings workspaces where they are wanted. Agents reach
 // this machine's server at ln, unless a setting says otherwise.
 func reconciler(
-	cfg config.Config, ln net.Listener, p provision.Provisioner, s *store.Store, secrets *vault.Vault, sub *feed.Subscription, log *slog.Logger,
+	cfg config.Config, ln net.Listener, p provision.Provisioner, s *store.Store, secrets *vault.Vault, sub *events.Subscription, log *slog.Logger,
 ) *reconcile.Reconciler {
 	platform := cfg.PlatformURL
 	if platform == "" {

@@ -13,7 +13,7 @@ import (
 	"workspace-server/internal/api"
 	"workspace-server/internal/bootstrap"
 	"workspace-server/internal/config"
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/migrate"
 	"workspace-server/internal/plugins"
@@ -21,7 +21,6 @@ import (
 	"workspace-server/internal/store"
 	"workspace-server/internal/sweep"
 	"workspace-server/internal/systemd"
-	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/vault"
 	"workspace-server/migrations"
@@ -83,14 +82,14 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
 	streaming, stopStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStreams()
-	events := feed.New(log)
-	workspaces := store.New(db, events.Wake)
+	feed := events.NewFeed(log)
+	workspaces := store.New(db, feed.Wake)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopPolling()
 	wg.Go(func() { ageLabels(polling, workspaces, log) })
-	wg.Go(func() { events.Run(polling, workspaces.LastEvent) })
-	wg.Go(func() { db.Listen(polling, log, events.Hint) })
+	wg.Go(func() { feed.Run(polling, workspaces.LastEvent) })
+	wg.Go(func() { db.Listen(polling, log, feed.Hint) })
 	runs, err := provisioner(ctx, cfg, workspaces)
 	if err != nil {
 		return err
@@ -98,7 +97,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	var running api.Instances // nil unless something runs workspaces
 	if runs != nil {
 		running = instances{runs}
-		sub := events.Subscribe()
+		sub := feed.Subscribe()
 		defer sub.Close()
 		r := reconciler(cfg, ln, runs, workspaces, secrets, sub, log)
 		// It ends with ctx, so that another server goes on while this one drains.
@@ -114,8 +113,8 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	srv := server.New(api.New(api.Deps{
 		Workspaces:  workspaces,
 		Events:      workspaces,
-		Feed:        events,
-		Tail:        tail.New(workspaces),
+		Feed:        feed,
+		Tail:        events.NewTail(workspaces),
 		Templates:   dir,
 		Agents:      workspaces,
 		Messages:    a2a.New(a2a.Options{Networks: cfg.AgentNetworks, Stopping: streaming}),

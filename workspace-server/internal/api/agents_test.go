@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -107,7 +107,7 @@ func TestAgents(t *testing.T) {
 			t.Errorf("after a late register the workspace is %+v, want it paused", now)
 		}
 		a.do(http.MethodDelete, path, "")
-		var all events
+		var all eventPage
 		a.do(http.MethodGet, "/v1/events", "").decodeInto(t, &all)
 		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a register of what is gone", http.StatusGone, "was removed")
 		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a heartbeat of what is gone", http.StatusGone, "was removed")
@@ -311,7 +311,7 @@ func (starting) Reach(context.Context, string) (workspace.Work, string, error) {
 // A message waits as long as its sender does, and a minute at most.
 func TestMessagesDoNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &api{Deps: Deps{Agents: starting{}, Feed: feed.New(slog.New(slog.DiscardHandler)), Stopping: t.Context()}}
+		a := &api{Deps: Deps{Agents: starting{}, Feed: events.NewFeed(slog.New(slog.DiscardHandler)), Stopping: t.Context()}}
 		start := time.Now()
 		_, err := a.awake(t.Context(), "ws_a", "tok_a")
 		if took := time.Since(start); took != wakeTimeout || workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(workspace.Message(err), "is starting") {

@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/metrics"
-	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -48,8 +47,8 @@ type Instances interface {
 type Deps struct {
 	Workspaces  workspace.Store
 	Events      workspace.EventLog
-	Feed        *feed.Feed
-	Tail        *tail.Tail // of Events
+	Feed        *events.Feed
+	Tail        *events.Tail // of Events
 	Templates   Templates
 	Tokens      token.Store
 	Secrets     Secrets

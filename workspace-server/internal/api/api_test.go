@@ -75,7 +75,7 @@ func TestWorkspaceStory(t *testing.T) {
 			a.do(method, path, "").wantProblem(t, method+" after DELETE", 404, "There is no workspace")
 		}
 
-		var got events
+		var got eventPage
 		a.do("GET", "/v1/events", "").decodeInto(t, &got)
 		if len(got.Items) != 2 || got.Last != 2 || got.Items[0].Type != workspace.EventCreated || got.Items[1].Type != workspace.EventDeleted {
 			t.Errorf("GET /v1/events = %+v, want created and deleted", got)

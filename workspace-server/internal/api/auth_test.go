@@ -194,7 +194,7 @@ func TestEventsOfOwnToken(t *testing.T) {
 		mine := a.create("mine")
 		a.create("after")
 		own := "Authorization: Bearer " + string(a.token(token.Spec{Role: token.Workspace, Workspace: mine.ID}))
-		var got events
+		var got eventPage
 		a.do(http.MethodGet, "/v1/events", "", own).decodeInto(t, &got)
 		if len(got.Items) != 1 || got.Items[0].Workspace != mine.ID || got.Items[0].Seq != 2 || got.Last != 3 {
 			t.Errorf("GET /v1/events = %+v, want event 2 alone, and 3 as the place to continue from", got)

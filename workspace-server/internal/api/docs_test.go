@@ -105,7 +105,7 @@ func TestDocumentSchemas(t *testing.T) {
 		"TransitionPage": page[workspace.Transition]{},
 		"WorkspacePage":  page[workspace.Workspace]{},
 		"Event":          workspace.Event{},
-		"EventPage":      events{},
+		"EventPage":      eventPage{},
 		"Template":       templates.Template{},
 		"Token":          token.Token{},
 		"MadeToken":      made{},

@@ -14,8 +14,8 @@ import (
 
 const maxWait = 30 // seconds
 
-// events is the answer to a long poll. Last is the place to continue from.
-type events struct {
+// eventPage is the answer to a long poll. Last is the place to continue from.
+type eventPage struct {
 	Items []workspace.Event `json:"items"`
 	Last  int64             `json:"last"`
 }
@@ -129,7 +129,7 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 		}
 		after = next.UpTo
 		if len(next.Events) > 0 {
-			return writeJSON(w, http.StatusOK, events{Items: next.Events, Last: after})
+			return writeJSON(w, http.StatusOK, eventPage{Items: next.Events, Last: after})
 		}
 		if next.More {
 			continue
@@ -141,7 +141,7 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 		case <-ctx.Done():
 		case <-a.Stopping.Done():
 		}
-		return writeJSON(w, http.StatusOK, events{Items: next.Events, Last: after})
+		return writeJSON(w, http.StatusOK, eventPage{Items: next.Events, Last: after})
 	}
 }
 

@@ -21,9 +21,9 @@ import (
 
 func TestPollEvents(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
-		poll := func(query string) events {
+		poll := func(query string) eventPage {
 			t.Helper()
-			var got events
+			var got eventPage
 			a.do("GET", "/v1/events"+query, "").decodeInto(t, &got)
 			return got
 		}
@@ -86,7 +86,7 @@ func TestEventsThatAreGone(t *testing.T) {
 		}
 		wantPage := func(path string, last int64, want []int64, headers ...string) {
 			t.Helper()
-			var got events
+			var got eventPage
 			a.do("GET", path, "", headers...).decodeInto(t, &got)
 			seqs := []int64{}
 			for _, e := range got.Items {

@@ -15,12 +15,11 @@ import (
 	"time"
 
 	"workspace-server/internal/a2a"
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/plugins"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
-	"workspace-server/internal/tail"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
@@ -51,8 +50,8 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	t.Helper()
 	a := &testAPI{t: t, db: db, templates: t.TempDir(), plugins: t.TempDir(), files: files.New(t.TempDir()), logs: &printed{}, log: &testkit.Buffer{}}
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	events := feed.New(log)
-	a.store = store.New(db, events.Wake)
+	feed := events.NewFeed(log)
+	a.store = store.New(db, feed.Wake)
 	a.vault = vault.New(t.TempDir(), a.store)
 	if _, _, err := a.vault.Init(); err != nil {
 		t.Fatal(err)
@@ -62,14 +61,14 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	a.stop = stop
 	polling, stopPolling := contextWithCancel(t)
 	var wg sync.WaitGroup
-	wg.Go(func() { events.Run(polling, a.store.LastEvent) })
-	wg.Go(func() { db.Listen(polling, log, events.Hint) })
+	wg.Go(func() { feed.Run(polling, a.store.LastEvent) })
+	wg.Go(func() { db.Listen(polling, log, feed.Hint) })
 
 	srv := httptest.NewServer(New(Deps{
 		Workspaces:  a.store,
 		Events:      a.store,
-		Feed:        events,
-		Tail:        tail.New(a.store),
+		Feed:        feed,
+		Tail:        events.NewTail(a.store),
 		Templates:   templates.New(a.templates),
 		Tokens:      a.store,
 		Secrets:     a.vault,

@@ -58,7 +58,7 @@ func TestPatchStory(t *testing.T) {
 				t.Errorf("%s = %s, ETag %s, want %s", call, resp.body, resp.header.Get("ETag"), stored.body)
 			}
 		}
-		var got events
+		var got eventPage
 		a.do("GET", "/v1/events?after=2", "").decodeInto(t, &got)
 		if len(got.Items) != 4 {
 			t.Errorf("the patches wrote %d events, want one for each revision", len(got.Items))

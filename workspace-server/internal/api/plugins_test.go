@@ -95,7 +95,7 @@ func TestPlugins(t *testing.T) {
 			t.Errorf("DELETE = %d %s, want 204", got.status, got.body)
 		}
 		a.do(http.MethodDelete, base+"/review", "").wantProblem(t, "DELETE again", http.StatusNotFound, "has no plugin")
-		var events events
+		var events eventPage
 		a.do(http.MethodGet, "/v1/events", "").decodeInto(t, &events)
 		if len(events.Items) != 4 || events.Items[3].Type != workspace.EventUpdated || !strings.Contains(string(events.Items[3].Data), `"revision":4`) {
 			t.Errorf("GET /v1/events = %+v, want a creation and three changes", events)

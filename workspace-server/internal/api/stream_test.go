@@ -13,9 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"workspace-server/internal/feed"
+	"workspace-server/internal/events"
 	"workspace-server/internal/stream"
-	"workspace-server/internal/tail"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -141,15 +140,15 @@ func (w *writer) String() string {
 }
 
 // startStream serves a stream on w, and returns when it ended.
-func startStream(t *testing.T, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
+func startStream(t *testing.T, log *eventLog, f *events.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
 	t.Helper()
 	return startStreamOf(t, &admins{}, log, f, w)
 }
 
-func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *feed.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
+func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *events.Feed, w http.ResponseWriter) (stop func(), ended <-chan time.Time) {
 	t.Helper()
 	stopping, stop := contextWithCancel(t)
-	a := &api{Deps: Deps{Events: log, Feed: f, Tail: tail.New(log), Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
+	a := &api{Deps: Deps{Events: log, Feed: f, Tail: events.NewTail(log), Tokens: tokens, Stopping: stopping, Retry: time.Second, Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler)}}
 	done := make(chan time.Time, 1)
 	ctx := context.WithValue(t.Context(), callerKey{}, caller{Token: tokens.token()})
 	r := httptest.NewRequestWithContext(ctx, "GET", "/v1/events", nil)
@@ -164,7 +163,7 @@ func startStreamOf(t *testing.T, tokens *admins, log *eventLog, f *feed.Feed, w 
 
 func TestStreamBeatsWhenNothingHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, f := &eventLog{}, feed.New(slog.New(slog.DiscardHandler))
+		log, f := &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler))
 		w := newWriter(true)
 		stop, ended := startStream(t, log, f, w)
 		time.Sleep(2*heartbeat + time.Second)
@@ -185,7 +184,7 @@ func TestStreamBeatsWhenNothingHappens(t *testing.T) {
 func TestStreamEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens, w := &admins{}, newWriter(true)
-		_, ended := startStreamOf(t, tokens, &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), w)
+		_, ended := startStreamOf(t, tokens, &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler)), w)
 		time.Sleep(heartbeat + time.Second)
 		tokens.revoked.Store(true)
 		revoked := time.Now()
@@ -202,7 +201,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 // come back with a number that is not kept any more.
 func TestStreamTellsHowFarItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, f, w := &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), newWriter(true)
+		log, f, w := &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler)), newWriter(true)
 		stop, ended := startStreamOf(t, &admins{workspace: "ws_mine"}, log, f, w)
 		time.Sleep(time.Second)
 		log.happen(7)
@@ -219,7 +218,7 @@ func TestStreamTellsHowFarItIs(t *testing.T) {
 // A stream that has fallen behind what is kept ends, rather than skip events.
 func TestStreamEndsWhenItIsTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, f, w := &eventLog{}, feed.New(slog.New(slog.DiscardHandler)), newWriter(true)
+		log, f, w := &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler)), newWriter(true)
 		_, ended := startStream(t, log, f, w)
 		synctest.Wait()
 		log.happen(9)
@@ -238,7 +237,7 @@ func TestStreamEndsWhenItIsTooLate(t *testing.T) {
 // nor the end of the server.
 func TestStreamCutsOffWhoDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, f := &eventLog{n: 1000}, feed.New(slog.New(slog.DiscardHandler))
+		log, f := &eventLog{n: 1000}, events.NewFeed(slog.New(slog.DiscardHandler))
 		start := time.Now()
 		slow, fast, late := newWriter(false), newWriter(true), newWriter(false)
 		_, slowEnded := startStream(t, log, f, slow)

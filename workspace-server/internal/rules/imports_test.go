@@ -13,9 +13,9 @@ func importRules() map[string]rule {
 	return map[string]rule{
 		"cmd/workspace-server": {[]string{
 			"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
-			"internal/feed", "internal/files", "internal/migrate", "internal/outfit", "internal/plugins",
+			"internal/events", "internal/files", "internal/migrate", "internal/outfit", "internal/plugins",
 			"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
-			"internal/server", "internal/store", "internal/sweep", "internal/systemd", "internal/tail",
+			"internal/server", "internal/store", "internal/sweep", "internal/systemd",
 			"internal/templates", "internal/token", "internal/vault", "internal/workspace", "migrations",
 		}, "it wires the packages together"},
 
@@ -26,13 +26,12 @@ func importRules() map[string]rule {
 
 		// What serves requests.
 		"internal/api": {[]string{
-			"internal/a2a", "internal/feed", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
-			"internal/ratelimit", "internal/secret", "internal/stream", "internal/tail", "internal/templates", "internal/token", "internal/trace",
+			"internal/a2a", "internal/events", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
+			"internal/ratelimit", "internal/secret", "internal/stream", "internal/templates", "internal/token", "internal/trace",
 			"internal/tree", "internal/workspace",
 		}, "it sees storage through the domain's interfaces, so that it links no database driver"},
 		"internal/a2a":       {[]string{"internal/stream", "internal/trace", "internal/workspace"}, "others find out where a message goes"},
-		"internal/feed":      {nil, "it wakes readers without knowing what they read"},
-		"internal/tail":      {[]string{"internal/workspace"}, "it reads events ahead for any reader"},
+		"internal/events":    {[]string{"internal/workspace"}, "it serves any reader, and sees storage through an interface"},
 		"internal/metrics":   {nil, "it counts without knowing what the counts mean"},
 		"internal/openapi":   {nil, "it holds a document"},
 		"internal/ratelimit": {nil, "it counts without knowing what it limits"},

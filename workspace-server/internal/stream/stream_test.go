@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"workspace-server/internal/leak"
+	"workspace-server/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // deadlines is an answer that records the last write deadline.
 type deadlines struct {

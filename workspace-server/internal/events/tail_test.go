@@ -1,4 +1,4 @@
-package tail
+package events
 
 import (
 	"context"
@@ -88,10 +88,10 @@ func numbers(events []workspace.Event) [3]int64 {
 	return [3]int64{events[0].Seq, events[len(events)-1].Seq, int64(len(events))}
 }
 
-// Each call is made after those before it.
+// The calls follow one another.
 func TestAfter(t *testing.T) {
 	h := &history{forgotten: 100, last: 10_000}
-	tail := New(h)
+	tail := NewTail(h)
 	for _, c := range []struct {
 		happens int64
 		of      string
@@ -101,17 +101,17 @@ func TestAfter(t *testing.T) {
 		more    bool
 		reads   []string
 	}{
-		// A workspace's reader who is far behind does not go through all events.
+		// A workspace's reader that is far behind skips the events of others.
 		{of: "odd", after: 1000, want: [3]int64{1001, 1399, 200}, upTo: 1399, more: true, reads: []string{"last", `events of "odd" after 1000`}},
 		{of: "odd", after: 9700, want: [3]int64{9701, 9999, 150}, upTo: 10_000, reads: []string{"last", `events of "odd" after 9700`}},
 		{of: "", after: workspace.Oldest, want: [3]int64{101, 300, 200}, upTo: 300, more: true, reads: []string{"last", `events of "" after -1`}},
-		// What one reads is there for all.
+		// What one reader reads is there for all.
 		{after: 9900, want: [3]int64{9901, 10_000, 100}, upTo: 10_000, reads: []string{`events of "" after 9900`}},
 		{after: 9900, want: [3]int64{9901, 10_000, 100}, upTo: 10_000},
 		{after: 9999, want: [3]int64{10_000, 10_000, 1}, upTo: 10_000},
 		{of: "even", after: 9900, want: [3]int64{9902, 10_000, 50}, upTo: 10_000},
 		{of: "odd", after: 9999, upTo: 10_000},
-		// That there is nothing more is asked for each time.
+		// Each reader asks the database whether there is more.
 		{after: 10_000, upTo: 10_000, reads: []string{`events of "" after 10000`}},
 		{after: 10_000, upTo: 10_000, reads: []string{`events of "" after 10000`}},
 		{of: "odd", after: 10_000, upTo: 10_000, reads: []string{`events of "" after 10000`}},
@@ -143,14 +143,14 @@ func TestAfter(t *testing.T) {
 		}
 	}
 	if _, err := tail.After(t.Context(), "", 50); workspace.KindOf(err) != workspace.Gone {
-		t.Errorf("After of what is not kept: %v, want Gone", err)
+		t.Errorf("After of removed events: %v, want Gone", err)
 	}
 }
 
-// Only so much is kept in memory, and it has no gap.
+// A tail holds only so many events, without a gap.
 func TestTailForgets(t *testing.T) {
 	h := &history{}
-	tail := New(h)
+	tail := NewTail(h)
 	for range 30 {
 		h.happen(atOnce / 2)
 		if _, err := tail.After(t.Context(), "", h.last-atOnce/2); err != nil {
@@ -158,29 +158,29 @@ func TestTailForgets(t *testing.T) {
 		}
 	}
 	h.since()
-	for after := h.last - kept; after < h.last; after++ {
+	for after := h.last - held; after < h.last; after++ {
 		got, err := tail.After(t.Context(), "", after)
 		if err != nil || got.Events[0].Seq != after+1 {
 			t.Fatalf("After(%d) = %v, %v, want it to begin with the next", after, numbers(got.Events), err)
 		}
 	}
 	if reads := h.since(); len(reads) != 0 {
-		t.Errorf("the newest %d events are read again: %q", kept, reads)
+		t.Errorf("the newest %d events are read again: %q", held, reads)
 	}
-	if _, err := tail.After(t.Context(), "", h.last-kept-1); err != nil || len(h.since()) != 1 {
+	if _, err := tail.After(t.Context(), "", h.last-held-1); err != nil || len(h.since()) != 1 {
 		t.Errorf("an older one is not read from the database: %v", err)
 	}
 }
 
-// However many wait for an event, it is read once, by whoever comes first; none
-// has to take it that there is nothing from a read that began before its own.
+// However many readers wait for an event, the first of them reads it for all. No
+// reader takes the result of a read that began before its own call.
 func TestManyReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &history{takes: time.Second, last: 7}
-		tail := New(h)
+		tail := NewTail(h)
 		early := make(chan Batch, 1)
 		go func() { b, _ := tail.After(t.Context(), "", 7); early <- b }()
-		synctest.Wait() // it reads, and will find nothing
+		synctest.Wait() // it reads, and finds nothing
 		h.happen(2)
 		var wg sync.WaitGroup
 		for range 200 {
@@ -201,13 +201,13 @@ func TestManyReadOnce(t *testing.T) {
 	})
 }
 
-// Who waits for another's read may leave, and what fails for one is tried again
-// for the next.
+// A reader that waits for another's read may leave, and the next reader tries
+// again what failed for the last.
 func TestReadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("down")
 		h := &history{takes: time.Minute, last: 1, down: down}
-		tail := New(h)
+		tail := NewTail(h)
 		first := make(chan error, 1)
 		go func() { _, err := tail.After(t.Context(), "", 0); first <- err }()
 		synctest.Wait()

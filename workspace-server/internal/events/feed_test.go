@@ -1,4 +1,4 @@
-package feed
+package events
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func (s *source) lastEvent(context.Context) (int64, error) {
 
 func run(t *testing.T, log *slog.Logger) (*Feed, *source) {
 	t.Helper()
-	f, s := New(log), &source{}
+	f, s := NewFeed(log), &source{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { f.Run(ctx, s.lastEvent); close(done) }()
@@ -69,7 +69,7 @@ func TestWakeReachesAll(t *testing.T) {
 	})
 }
 
-// Who has read ahead of the notices is not woken by them.
+// A reader that has read ahead is not woken for what it has read.
 func TestSeen(t *testing.T) {
 	for _, c := range []struct {
 		woken, seen, again int64 // what is woken for, then seen, then woken for
@@ -82,7 +82,7 @@ func TestSeen(t *testing.T) {
 		{woken: 3, seen: 5, again: 6, want: true},
 		{seen: 5, again: 4, want: false},
 	} {
-		f := New(slog.New(slog.DiscardHandler))
+		f := NewFeed(slog.New(slog.DiscardHandler))
 		s, other := f.Subscribe(), f.Subscribe()
 		f.Wake(c.woken)
 		s.Seen(c.seen)
@@ -150,13 +150,13 @@ func TestPollSeesOtherServers(t *testing.T) {
 func TestHintIsFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, source := run(t, slog.New(slog.DiscardHandler))
-		f.Hint() // before there is anybody to tell
+		f.Hint() // before there is a subscriber
 		s := f.Subscribe()
 		defer s.Close()
 		synctest.Wait()
 		for seq := range int64(3) {
 			source.last.Store(seq + 1)
-			time.Sleep(hintPause) // of before
+			time.Sleep(hintPause) // after the previous poll
 			f.Hint()
 			f.Hint()
 			synctest.Wait()

@@ -1,7 +1,4 @@
-// Package tail reads events for many who read at about the same place, the
-// newest: what one of them reads from the database is there for the others.
-// That nothing is left to read is told by the database only.
-package tail
+package events
 
 import (
 	"context"
@@ -11,40 +8,42 @@ import (
 )
 
 const (
-	// atOnce is how many events are read from the database at once.
+	// atOnce is how many events one read of the database returns at most.
 	atOnce = 200
 
-	// kept is how many of the newest events are kept in memory. Whoever is
-	// further behind reads the database by itself.
-	kept = 1000
+	// held is how many of the newest events a tail holds in memory. A reader
+	// that is further behind reads the database alone.
+	held = 1000
 )
 
-// A Tail holds the newest events that were read.
+// A Tail serves readers that read at about the same place, the newest: what one
+// of them reads from the database is there for the others. Only the database
+// says that there is nothing more to read.
 type Tail struct {
 	log     workspace.EventLog
-	reading chan struct{} // has an element while one reads at the end of items
+	reading chan struct{} // holds an element while a reader reads at the end of items
 
 	mu    sync.Mutex
 	items []workspace.Event // without a gap
-	start int64             // the number before the first of items
+	start int64             // the number before the first item's
 }
 
-// New returns a tail of the events in log.
-func New(log workspace.EventLog) *Tail {
+// NewTail returns a tail of the events in log.
+func NewTail(log workspace.EventLog) *Tail {
 	return &Tail{log: log, reading: make(chan struct{}, 1)}
 }
 
-// A Batch is the next events from some place on. It must not be changed.
+// A Batch is the next events from some place on. Callers must not change it.
 type Batch struct {
 	Events []workspace.Event
-	// UpTo is the number up to which there are no other events for the reader:
-	// who may see few of them must not count as one who is behind.
+	// UpTo is the number to continue from: up to it there are no other events
+	// for this reader. A reader that may see few events is not behind for it.
 	UpTo int64
 	More bool // there may be more events already
 }
 
-// After returns the next events after a number, those of one workspace, or of
-// all if that is empty. It fails as workspace.EventLog does.
+// After returns the next events after a number, of one workspace, or of all if
+// that is empty. It fails as workspace.EventLog does.
 func (t *Tail) After(ctx context.Context, of string, after int64) (Batch, error) {
 	if found := t.recent(after); len(found) > 0 {
 		return batch(of, after, found), nil
@@ -62,7 +61,7 @@ func (t *Tail) After(ctx context.Context, of string, after int64) (Batch, error)
 	case <-ctx.Done():
 		return Batch{}, ctx.Err()
 	}
-	// Who read before this one may have found what it wants.
+	// The previous reader may have found what this one wants.
 	if found := t.recent(after); len(found) > 0 {
 		return batch(of, after, found), nil
 	}
@@ -70,11 +69,11 @@ func (t *Tail) After(ctx context.Context, of string, after int64) (Batch, error)
 	if err != nil {
 		return Batch{}, err
 	}
-	t.keep(after, found)
+	t.hold(after, found)
 	return batch(of, after, found), nil
 }
 
-// recent returns the next events after a number, if they are in memory.
+// recent returns the next events after a number if they are in memory.
 func (t *Tail) recent(after int64) []workspace.Event {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,24 +84,24 @@ func (t *Tail) recent(after int64) []workspace.Event {
 	return found[:min(len(found), atOnce)]
 }
 
-// end is the number of the last event in memory. The caller holds the mutex.
+// end returns the number of the last event in memory. The caller holds the mutex.
 func (t *Tail) end() int64 { return t.start + int64(len(t.items)) }
 
-// keep takes events that were read after a number into memory.
-func (t *Tail) keep(after int64, found []workspace.Event) {
+// hold takes the events that follow a number into memory.
+func (t *Tail) hold(after int64, found []workspace.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if after != t.end() {
 		t.items, t.start = nil, after
 	}
 	t.items = append(t.items, found...)
-	if n := len(t.items) - kept; n > 0 {
+	if n := len(t.items) - held; n > 0 {
 		t.items, t.start = t.items[n:], t.start+int64(n)
 	}
 }
 
-// behind reports whether a reader is so far behind that it reads by itself, and
-// the newest event's number if that had to be asked for.
+// behind reports whether a reader is so far behind that it must read alone. It
+// also returns the newest event's number if it had to ask for it, else 0.
 func (t *Tail) behind(ctx context.Context, of string, after int64) (behind bool, last int64, err error) {
 	t.mu.Lock()
 	start, end := t.start, t.end()
@@ -117,8 +116,8 @@ func (t *Tail) behind(ctx context.Context, of string, after int64) (behind bool,
 	return after < start || last-after > atOnce, last, err
 }
 
-// apart reads for one who is behind. Last is the newest event's number, if it is
-// known.
+// apart reads for one reader that is behind. last is the newest event's number,
+// 0 if that is not known.
 func (t *Tail) apart(ctx context.Context, of string, after, last int64) (Batch, error) {
 	found, err := t.log.Events(ctx, of, after, atOnce)
 	if err != nil {
@@ -131,7 +130,7 @@ func (t *Tail) apart(ctx context.Context, of string, after, last int64) (Batch, 
 	return b, nil
 }
 
-// batch is what one reader may see of events without a gap.
+// batch returns what one reader may see of events without a gap.
 func batch(of string, after int64, found []workspace.Event) Batch {
 	b := Batch{Events: found, UpTo: after, More: len(found) == atOnce}
 	if n := len(found); n > 0 {

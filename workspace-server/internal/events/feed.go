@@ -1,6 +1,8 @@
-// Package feed wakes those who wait for events. It carries no events: whoever
-// is woken reads them from the database, which alone knows what happened.
-package feed
+// Package events wakes the readers of events and reads events for them. A Feed
+// says that there may be new events, and carries none: the database alone knows
+// what happened. A Tail holds the newest events, so that many readers cost one
+// read.
+package events
 
 import (
 	"context"
@@ -10,44 +12,44 @@ import (
 )
 
 const (
-	// pollEvery is how late an event of another server process may be seen,
-	// if there is no hint.
+	// pollEvery is how late a reader sees an event of another server at most,
+	// if no hint comes.
 	pollEvery = 250 * time.Millisecond
 
-	// hintPause is the least time from one look at the database to the next,
-	// however many hints there are: a server hears its own ones, too.
+	// hintPause is the shortest time between two polls, however many hints
+	// come: a server hears its own hints, too.
 	hintPause = 5 * time.Millisecond
 
 	pollTimeout = 5 * time.Second
 )
 
-// Feed tells its subscribers that there are new events.
+// Feed wakes its subscribers when there are new events.
 type Feed struct {
 	log    *slog.Logger
-	active chan struct{} // has an element when there may be subscribers
-	hint   chan struct{} // has an element when another process may have written events
+	active chan struct{} // holds an element when there may be subscribers
+	hint   chan struct{} // holds an element when another process may have written events
 
 	mu   sync.Mutex
 	subs map[*Subscription]struct{}
-	last int64 // the newest event that subscribers were woken for
+	last int64 // the newest event that the feed woke subscribers for
 }
 
-// New returns a feed that no one has subscribed to.
-func New(log *slog.Logger) *Feed {
+// NewFeed returns a feed without subscribers.
+func NewFeed(log *slog.Logger) *Feed {
 	return &Feed{log: log, active: make(chan struct{}, 1), hint: make(chan struct{}, 1), subs: map[*Subscription]struct{}{}}
 }
 
-// Subscription is one who waits.
+// Subscription is one reader's place in a feed.
 type Subscription struct {
-	// C has an element when there may be events that were not read yet.
+	// C holds an element when there may be events that the reader has not read.
 	C    <-chan struct{}
 	c    chan struct{}
 	feed *Feed
 	seen int64 // see Seen
 }
 
-// Subscribe returns a subscription, which has to be closed. Whoever subscribes
-// first and reads events afterwards misses none.
+// Subscribe returns a subscription, which the caller must close. A reader that
+// subscribes before it reads misses no event.
 func (f *Feed) Subscribe() *Subscription {
 	c := make(chan struct{}, 1)
 	s := &Subscription{C: c, c: c, feed: f}
@@ -65,7 +67,7 @@ func (s *Subscription) Close() {
 	delete(s.feed.subs, s)
 }
 
-// Seen says that the subscriber has read all events up to seq.
+// Seen says that the reader has read all events up to seq.
 func (s *Subscription) Seen(seq int64) {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
@@ -74,13 +76,13 @@ func (s *Subscription) Seen(seq int64) {
 		return
 	}
 	select {
-	case <-s.c: // there is nothing to be read for it
+	case <-s.c: // the reader has read what this stood for
 	default:
 	}
 }
 
-// Wake wakes all subscribers, unless they have seen seq, or were woken for seq
-// or a later event before. It does not block.
+// Wake wakes each subscriber, unless it has seen seq, or was woken for seq or a
+// later event before. It does not block.
 func (f *Feed) Wake(seq int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,7 +100,7 @@ func (f *Feed) Wake(seq int64) {
 // Hint says that another process may have written events. It does not block.
 func (f *Feed) Hint() { notify(f.hint) }
 
-// notify leaves one element in c, which stands for any number of notices.
+// notify leaves one element in c, whatever number of notices it stands for.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -106,8 +108,8 @@ func notify(c chan struct{}) {
 	}
 }
 
-// Run polls for events that other processes wrote, as long as there are
-// subscribers, until ctx is done. lastEvent returns the newest event's number.
+// Run polls for events of other processes until ctx is done, and only while
+// there are subscribers. lastEvent returns the newest event's number.
 func (f *Feed) Run(ctx context.Context, lastEvent func(context.Context) (int64, error)) {
 	for {
 		select {
@@ -119,7 +121,7 @@ func (f *Feed) Run(ctx context.Context, lastEvent func(context.Context) (int64, 
 	}
 }
 
-// poll returns when there are no subscribers left.
+// poll polls until there are no subscribers left.
 func (f *Feed) poll(ctx context.Context, lastEvent func(context.Context) (int64, error)) {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
@@ -132,10 +134,10 @@ func (f *Feed) poll(ctx context.Context, lastEvent func(context.Context) (int64,
 		case ctx.Err() != nil:
 			return
 		case err != nil && !failing:
-			f.log.Error("events of other servers are not seen until the database answers", "error", err)
+			f.log.Error("the events of other servers are late: the database does not answer", "error", err)
 		case err == nil:
 			if failing {
-				f.log.Info("events of other servers are seen again")
+				f.log.Info("the database answers again: the events of other servers arrive")
 			}
 			f.Wake(seq)
 		}
