@@ -19,9 +19,9 @@ import (
 	"workspace-server/internal/provision/docker"
 	processes "workspace-server/internal/provision/process"
 	"workspace-server/internal/reconcile"
+	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/templates"
-	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
@@ -49,7 +49,7 @@ func provisioner(ctx context.Context, cfg config.Config, s *store.Store) (provis
 // reconciler returns what brings workspaces where they are wanted. Agents reach
 // this machine's server at ln, unless a setting says otherwise.
 func reconciler(
-	cfg config.Config, ln net.Listener, p provision.Provisioner, s *store.Store, secrets *vault.Vault, sub *events.Subscription, log *slog.Logger,
+	cfg config.Config, ln net.Listener, p provision.Provisioner, s *store.Store, secrets *secret.Vault, sub *events.Subscription, log *slog.Logger,
 ) *reconcile.Reconciler {
 	platform := cfg.PlatformURL
 	if platform == "" {

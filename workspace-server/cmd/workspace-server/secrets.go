@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"workspace-server/internal/config"
+	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
-	"workspace-server/internal/vault"
 )
 
 // rotateSecrets may run while servers do.
@@ -17,7 +17,7 @@ func rotateSecrets(ctx context.Context, cfg config.Config, _ []string, _ func(st
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	n, err := vault.New(cfg.StateDirectory, store.New(db, func(int64) {})).Rotate(ctx)
+	n, err := secret.NewVault(cfg.StateDirectory, store.New(db, func(int64) {})).Rotate(ctx)
 	if err != nil {
 		return err
 	}

@@ -17,12 +17,12 @@ import (
 	"workspace-server/internal/files"
 	"workspace-server/internal/migrate"
 	"workspace-server/internal/plugins"
+	"workspace-server/internal/secret"
 	"workspace-server/internal/server"
 	"workspace-server/internal/store"
 	"workspace-server/internal/sweep"
 	"workspace-server/internal/systemd"
 	"workspace-server/internal/templates"
-	"workspace-server/internal/vault"
 	"workspace-server/migrations"
 )
 
@@ -72,7 +72,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		return err
 	}
 
-	secrets := vault.New(cfg.StateDirectory, store.New(db, func(int64) {}))
+	secrets := secret.NewVault(cfg.StateDirectory, store.New(db, func(int64) {}))
 	if path, made, err := secrets.Init(); err != nil {
 		return err
 	} else if made {

@@ -18,12 +18,12 @@ import (
 	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/plugins"
+	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/templates"
 	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
-	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
@@ -36,7 +36,7 @@ type testAPI struct {
 	client    *http.Client
 	db        *store.DB
 	store     *store.Store
-	vault     *vault.Vault
+	vault     *secret.Vault
 	files     files.Dir
 	templates string
 	logs      *printed
@@ -52,7 +52,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	log := slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	feed := events.NewFeed(log)
 	a.store = store.New(db, feed.Wake)
-	a.vault = vault.New(t.TempDir(), a.store)
+	a.vault = secret.NewVault(t.TempDir(), a.store)
 	if _, _, err := a.vault.Init(); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func TestSecrets(t *testing.T) {
 				put("OTHER", body).wantProblem(t, "PUT "+body, http.StatusBadRequest, detail)
 			}
 			put("A-B", `{"value":"x"}`).wantProblem(t, "PUT A-B", http.StatusBadRequest, "environment variable")
-			put("WORKSPACE_ID", `{"value":"x"}`).wantProblem(t, "PUT WORKSPACE_ID", http.StatusBadRequest, "the platform's own")
+			put("WORKSPACE_ID", `{"value":"x"}`).wantProblem(t, "PUT WORKSPACE_ID", http.StatusBadRequest, "belong to the platform")
 			for _, name := range []string{"NONE", "A-B", "x%00"} {
 				a.do(http.MethodDelete, base+"/"+name, "").wantProblem(t, "DELETE "+name, http.StatusNotFound, "There is no secret")
 			}

@@ -18,7 +18,6 @@ import (
 	"workspace-server/internal/templates"
 	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
-	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 type place struct {
 	t                         *testing.T
 	store                     *store.Store
-	vault                     *vault.Vault
+	vault                     *secret.Vault
 	files                     files.Dir
 	templates, plugins, state string
 	outfit.Maker
@@ -38,7 +37,7 @@ func each(t *testing.T, fn func(t *testing.T, p *place)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		p := &place{t: t, store: store.New(database.Migrated(t), func(int64) {}), state: t.TempDir(), templates: t.TempDir(), plugins: t.TempDir()}
-		p.vault, p.files = vault.New(p.state, p.store), files.New(p.state)
+		p.vault, p.files = secret.NewVault(p.state, p.store), files.New(p.state)
 		if _, _, err := p.vault.Init(); err != nil {
 			t.Fatal(err)
 		}

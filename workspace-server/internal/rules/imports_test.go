@@ -15,14 +15,14 @@ func importRules() map[string]rule {
 			"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
 			"internal/events", "internal/files", "internal/migrate", "internal/outfit", "internal/plugins",
 			"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
-			"internal/server", "internal/store", "internal/sweep", "internal/systemd",
-			"internal/templates", "internal/token", "internal/vault", "internal/workspace", "migrations",
+			"internal/secret", "internal/server", "internal/store", "internal/sweep", "internal/systemd",
+			"internal/templates", "internal/token", "internal/workspace", "migrations",
 		}, "it wires the packages together"},
 
 		// The domain.
 		"internal/workspace": {nil, "the domain can be read and tested alone"},
 		"internal/token":     {[]string{"internal/workspace"}, "the rules for callers can be tested without a database and HTTP"},
-		"internal/secret":    {[]string{"internal/workspace"}, "ciphers can be tested without a database and files"},
+		"internal/secret":    {[]string{"internal/private", "internal/workspace"}, "its keys are in a file, and it sees storage through an interface"},
 
 		// What serves requests.
 		"internal/api": {[]string{
@@ -68,9 +68,6 @@ func importRules() map[string]rule {
 		"migrations":               {nil, "it holds files"},
 		"internal/sweep":           {nil, "it decides when, and callers decide what to remove"},
 		"internal/bootstrap":       {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage through an interface"},
-		"internal/vault": {
-			[]string{"internal/private", "internal/secret", "internal/workspace"}, "it stores keys in a file, and sees storage through an interface",
-		},
 
 		// What reads and writes files.
 		"internal/catalog":   {[]string{"internal/workspace"}, "it reads descriptions whatever they describe"},

@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// A Key seals values, by AES-256 in Galois/Counter Mode.
+// A Key seals values with AES-256 in Galois/Counter Mode.
 type Key [32]byte
 
 // NewKey returns 256 random bits.
@@ -22,19 +22,19 @@ func NewKey() Key {
 	return k
 }
 
-// ID names a key without telling anything of it.
+// ID names a key and reveals nothing else about it.
 func (k Key) ID() string {
 	sum := sha256.Sum256(append([]byte("the id of a key\n"), k[:]...))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Keyring is the keys that are known. The first one seals, each may open.
+// A Keyring is the known keys. The first key seals, and each may open.
 type Keyring []Key
 
 // Sealed is a value that only its key opens, and only at its place.
 type Sealed struct {
 	Key string // the key's id
-	Box []byte // a nonce, and what it was encrypted to
+	Box []byte // a nonce, then the encrypted value
 }
 
 // ParseKeyring reads what Text returned.
@@ -43,17 +43,17 @@ func ParseKeyring(text []byte) (Keyring, error) {
 	for line := range bytes.Lines(text) {
 		raw, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(line)))
 		if err != nil || len(raw) != len(Key{}) {
-			return nil, fmt.Errorf("line %d is no key", len(r)+1) // and must not be shown
+			return nil, fmt.Errorf("line %d is not a key", len(r)+1) // the error must not show the line
 		}
 		r = append(r, Key(raw))
 	}
 	if len(r) == 0 {
-		return nil, fmt.Errorf("there is no key")
+		return nil, fmt.Errorf("the file has no key")
 	}
 	return r, nil
 }
 
-// Text is what a keyring is kept as: a key on each line.
+// Text returns the text of a key file: one key on each line.
 func (r Keyring) Text() []byte {
 	var text []byte
 	for _, k := range r {
@@ -69,12 +69,12 @@ func (r Keyring) Seal(p Place, value string) Sealed {
 	return Sealed{Key: r[0].ID(), Box: gcm.Seal(nil, nil, []byte(value), p.bytes())}
 }
 
-// Open decrypts a value. It fails when it was sealed with a key that is not
-// known, or was changed, or was sealed for another place.
+// Open decrypts a value. It fails when the keyring lacks the key, when the value
+// was sealed for another place, and when it was changed.
 func (r Keyring) Open(p Place, s Sealed) (string, error) {
 	i := slices.IndexFunc(r, func(k Key) bool { return k.ID() == s.Key })
 	if i < 0 {
-		return "", fmt.Errorf("%s was sealed with key %s, which is not among those known here", p.Name, s.Key)
+		return "", fmt.Errorf("%s was sealed with key %s, which the key file does not have", p.Name, s.Key)
 	}
 	value, err := r[i].gcm().Open(nil, nil, s.Box, p.bytes())
 	if err != nil {
@@ -83,8 +83,8 @@ func (r Keyring) Open(p Place, s Sealed) (string, error) {
 	return string(value), nil
 }
 
-// gcm returns the cipher, which puts a random nonce of 96 bits before each box
-// (crypto/cipher.NewGCMWithRandomNonce).
+// gcm returns a cipher that puts a random nonce of 96 bits before each encrypted
+// value (crypto/cipher.NewGCMWithRandomNonce).
 func (k Key) gcm() cipher.AEAD {
 	block, err := aes.NewCipher(k[:])
 	if err != nil {
@@ -97,5 +97,6 @@ func (k Key) gcm() cipher.AEAD {
 	return gcm
 }
 
-// bytes is the additional data of a box. Neither part can hold a zero byte.
+// bytes returns the place as the additional data of a box. Neither part can hold
+// a zero byte.
 func (p Place) bytes() []byte { return []byte(p.Workspace + "\x00" + p.Name) }

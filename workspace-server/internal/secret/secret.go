@@ -1,4 +1,5 @@
-// Package secret says what a secret is, and seals its value. It does no I/O.
+// Package secret defines secrets and seals their values. A Vault stores them:
+// the keys in a file, the sealed values in the database.
 package secret
 
 import (
@@ -18,21 +19,23 @@ const (
 	MaxSecrets = 100
 )
 
-// Secret is what may be known of a secret. Times are epoch milliseconds.
+// Secret is what the API tells about a secret. Times are in milliseconds since
+// 1970.
 type Secret struct {
 	Name    string `json:"name"`
 	Created int64  `json:"created"`
 	Updated int64  `json:"updated"`
 }
 
-// Place is where a secret belongs: to one workspace or, if that is empty, to all.
+// Place is where a secret belongs: to one workspace, or to all if Workspace is
+// empty.
 type Place struct {
 	Workspace string
 	Name      string
 }
 
-// Check fails with Invalid. A name is that of an environment variable, since
-// that is how a workspace gets the value.
+// Check fails with Invalid if an environment variable cannot have the name, since
+// agents get the value in one, or if the platform needs the name.
 func (p Place) Check() error {
 	valid := p.Name != "" && len(p.Name) <= MaxName && (p.Name[0] < '0' || p.Name[0] > '9') &&
 		!strings.ContainsFunc(p.Name, func(r rune) bool {
@@ -40,49 +43,48 @@ func (p Place) Check() error {
 		})
 	if !valid {
 		return workspace.Errorf(workspace.Invalid,
-			"A secret's name has to be that of an environment variable: letters, digits and _, not a digit first, at most %d characters.", MaxName)
+			"A secret's name must be one for an environment variable: letters, digits and _, no digit first, at most %d characters.", MaxName)
 	}
 	for _, prefix := range []string{"WORKSPACE_", "PLATFORM_"} {
 		if strings.HasPrefix(p.Name, prefix) {
-			return workspace.Errorf(workspace.Invalid, "Names that begin with %s are the platform's own. Choose another one.", prefix)
+			return workspace.Errorf(workspace.Invalid, "Names that begin with %s belong to the platform. Choose another name.", prefix)
 		}
 	}
 	return nil
 }
 
-// CheckValue fails with Invalid.
+// CheckValue fails with Invalid if an environment variable cannot hold the value.
 func CheckValue(value string) error {
 	switch {
 	case len(value) > MaxValue:
-		return workspace.Errorf(workspace.Invalid, "A secret's value has at most %d KiB.", MaxValue>>10)
+		return workspace.Errorf(workspace.Invalid, "A secret's value may have at most %d KiB.", MaxValue>>10)
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-		return workspace.Errorf(workspace.Invalid, "A secret's value has to be text, without a zero byte.")
+		return workspace.Errorf(workspace.Invalid, "A secret's value must be UTF-8 text without a zero byte.")
 	}
 	return nil
 }
 
-// Store keeps sealed secrets. Each method may also fail with Unavailable, when
-// the database cannot be reached, and with Internal.
+// Store stores sealed secrets. Each method may also fail with Unavailable, when
+// the database does not answer, and with Internal.
 type Store interface {
-	// Secrets lists those of one place's workspace, or those for all, by name.
-	// It fails with NotFound when there is no such workspace.
+	// Secrets lists a workspace's secrets, or those for all if workspace is
+	// empty, by name. It fails with NotFound when there is no such workspace.
 	Secrets(ctx context.Context, workspace string) ([]Secret, error)
 
-	// PutSecret stores what seal returns, and reports whether the secret is
-	// new. No Reseal, of any server, is under way when it calls seal. It fails
-	// with NotFound when there is no such workspace, and with Conflict when
-	// there are MaxSecrets.
+	// PutSecret stores what seal returns, and reports whether the secret is new.
+	// No server runs Reseal while PutSecret calls seal. It fails with NotFound
+	// when there is no such workspace, and with Conflict when the place has
+	// MaxSecrets.
 	PutSecret(ctx context.Context, p Place, seal func() (Sealed, error)) (bool, error)
 
 	// DeleteSecret fails with NotFound.
 	DeleteSecret(ctx context.Context, p Place) error
 
-	// SealedSecrets returns those that a workspace gets: its own, and those
-	// for all which its own do not take the place of.
+	// SealedSecrets returns the secrets that a workspace's agent gets: its own,
+	// and those for all that its own do not replace.
 	SealedSecrets(ctx context.Context, workspace string) (map[Place]Sealed, error)
 
-	// Reseal gives all secrets there are to seal, and stores those that it
-	// returns, all or none. No other Reseal and no PutSecret, of any server,
-	// is under way meanwhile.
+	// Reseal calls seal with all secrets, and stores all that it returns, or
+	// none. Meanwhile no server runs PutSecret or another Reseal.
 	Reseal(ctx context.Context, seal func(all map[Place]Sealed) (map[Place]Sealed, error)) error
 }

@@ -1,4 +1,4 @@
-package vault_test
+package secret_test
 
 import (
 	"context"
@@ -16,14 +16,13 @@ import (
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/testkit"
-	"workspace-server/internal/vault"
 	"workspace-server/internal/workspace"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 type fixture struct {
-	*vault.Vault
+	*secret.Vault
 	store *store.Store
 	dir   string
 	id    string // of a workspace
@@ -40,8 +39,8 @@ func each(t *testing.T, fn func(t *testing.T, f fixture)) {
 			t.Fatal(err)
 		}
 		f := fixture{store: s, dir: t.TempDir(), id: w.ID}
-		f.Vault = vault.New(f.dir, s)
-		if path, made, err := f.Init(); err != nil || !made || path != filepath.Join(f.dir, vault.File) {
+		f.Vault = secret.NewVault(f.dir, s)
+		if path, made, err := f.Init(); err != nil || !made || path != filepath.Join(f.dir, secret.KeyFile) {
 			t.Fatalf("Init() = %s, %v, %v, want a new key", path, made, err)
 		}
 		fn(t, f)
@@ -115,7 +114,7 @@ func second[T any](_ T, err error) error { return err }
 func TestLostKey(t *testing.T) {
 	each(t, func(t *testing.T, f fixture) {
 		f.put(t, f.id, "A", "hunter2", true)
-		path := filepath.Join(f.dir, vault.File)
+		path := filepath.Join(f.dir, secret.KeyFile)
 		for _, lose := range []func() error{
 			func() error { return os.Remove(path) },
 			func() error { return os.WriteFile(path, secret.Keyring{secret.NewKey()}.Text(), 0o600) },
@@ -140,7 +139,7 @@ func TestRotate(t *testing.T) {
 	each(t, func(t *testing.T, f fixture) {
 		f.put(t, "", "A", "one", true)
 		f.put(t, f.id, "B", "two", true)
-		path := filepath.Join(f.dir, vault.File)
+		path := filepath.Join(f.dir, secret.KeyFile)
 		before, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +191,7 @@ func TestRotateCrashes(t *testing.T) {
 	each(t, func(t *testing.T, f fixture) {
 		f.put(t, f.id, "A", "one", true)
 		for after := 1; after <= 2; after++ {
-			broken := vault.New(f.dir, &crash{Store: f.store, after: after})
+			broken := secret.NewVault(f.dir, &crash{Store: f.store, after: after})
 			if _, err := broken.Rotate(t.Context()); !errors.Is(err, errCrash) {
 				t.Fatalf("Rotate() with a crash = %v, want it told", err)
 			}
@@ -203,7 +202,7 @@ func TestRotateCrashes(t *testing.T) {
 			t.Errorf("Rotate() = %d, %v, want 1", n, err)
 		}
 		f.want(t, map[string]string{"A": "one"})
-		text, err := os.ReadFile(filepath.Join(f.dir, vault.File))
+		text, err := os.ReadFile(filepath.Join(f.dir, secret.KeyFile))
 		if keys, parseErr := secret.ParseKeyring(text); err != nil || parseErr != nil || len(keys) != 1 {
 			t.Errorf("there are %d keys, %v, %v, want one", len(keys), err, parseErr)
 		}
@@ -216,7 +215,7 @@ func TestRotateAtOnce(t *testing.T) {
 		want := map[string]string{}
 		var wg sync.WaitGroup
 		for server := range 3 {
-			other := vault.New(f.dir, f.store)
+			other := secret.NewVault(f.dir, f.store)
 			for i := range 5 {
 				want[fmt.Sprintf("S%d_%d", server, i)] = fmt.Sprint(i)
 			}
