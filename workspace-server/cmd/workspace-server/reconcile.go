@@ -10,18 +10,17 @@ import (
 	"os"
 	"path/filepath"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/config"
 	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/outfit"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/provision/docker"
 	processes "workspace-server/internal/provision/process"
 	"workspace-server/internal/reconcile"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/workspace"
 )
 
@@ -63,10 +62,10 @@ func reconciler(
 		Desk:        s,
 		Provisioner: p,
 		Outfitter: outfit.Maker{
-			Templates: templates.New(cfg.TemplatesDir),
+			Templates: catalog.NewTemplates(cfg.TemplatesDir),
 			Files:     files.New(cfg.StateDirectory),
 			Attached:  s,
-			Plugins:   plugins.New(cfg.PluginsDir),
+			Plugins:   catalog.NewPlugins(cfg.PluginsDir),
 			Secrets:   secrets,
 			Tokens:    s,
 			Platform:  platform,

@@ -12,17 +12,16 @@ import (
 	"workspace-server/internal/a2a"
 	"workspace-server/internal/api"
 	"workspace-server/internal/bootstrap"
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/config"
 	"workspace-server/internal/events"
 	"workspace-server/internal/files"
 	"workspace-server/internal/migrate"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/server"
 	"workspace-server/internal/store"
 	"workspace-server/internal/sweep"
 	"workspace-server/internal/systemd"
-	"workspace-server/internal/templates"
 	"workspace-server/migrations"
 )
 
@@ -54,11 +53,11 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	}
 	// Once it serves, the server has closed it, and this does nothing.
 	defer ln.Close()
-	dir := templates.New(cfg.TemplatesDir)
+	dir := catalog.NewTemplates(cfg.TemplatesDir)
 	if err := dir.Check(); err != nil {
 		log.Warn("there are no templates", "error", err)
 	}
-	extras := plugins.New(cfg.PluginsDir)
+	extras := catalog.NewPlugins(cfg.PluginsDir)
 	if err := extras.Check(); err != nil {
 		log.Warn("there are no plugins", "error", err)
 	}

@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/events"
 	"workspace-server/internal/metrics"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -20,7 +20,7 @@ import (
 // Templates is what the API needs of the templates.
 type Templates interface {
 	// List fails with Unavailable.
-	List() ([]templates.Template, error)
+	List() ([]catalog.Template, error)
 
 	// Use fails with Invalid when a workspace cannot be made from the
 	// template, and with Unavailable.

@@ -9,11 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/files"
 	"workspace-server/internal/openapi"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -106,7 +105,7 @@ func TestDocumentSchemas(t *testing.T) {
 		"WorkspacePage":  page[workspace.Workspace]{},
 		"Event":          workspace.Event{},
 		"EventPage":      eventPage{},
-		"Template":       templates.Template{},
+		"Template":       catalog.Template{},
 		"Token":          token.Token{},
 		"MadeToken":      made{},
 		"TokenPage":      page[token.Token]{},
@@ -119,7 +118,7 @@ func TestDocumentSchemas(t *testing.T) {
 		"Problem":        problem{},
 		"File":           files.File{},
 		"FileList":       files.Listing{},
-		"Plugin":         plugins.Plugin{},
+		"Plugin":         catalog.Plugin{},
 		"Attachment":     attached{},
 	} {
 		fields := map[string]bool{} // and whether it is always there

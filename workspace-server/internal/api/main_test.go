@@ -15,13 +15,12 @@ import (
 	"time"
 
 	"workspace-server/internal/a2a"
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/events"
 	"workspace-server/internal/files"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -69,7 +68,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Events:      a.store,
 		Feed:        feed,
 		Tail:        events.NewTail(a.store),
-		Templates:   templates.New(a.templates),
+		Templates:   catalog.NewTemplates(a.templates),
 		Tokens:      a.store,
 		Secrets:     a.vault,
 		Instances:   a.logs,
@@ -83,7 +82,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 		Stopping:    stopping,
 		Retry:       20 * time.Millisecond,
 		Heartbeat:   heartbeat,
-		Plugins:     plugins.New(a.plugins),
+		Plugins:     catalog.NewPlugins(a.plugins),
 		Attachments: a.store,
 	}))
 	a.url, a.client = srv.URL, srv.Client()

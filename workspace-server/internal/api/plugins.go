@@ -3,17 +3,17 @@ package api
 import (
 	"net/http"
 
-	"workspace-server/internal/plugins"
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/workspace"
 )
 
 // Plugins is what the API needs of the plugins that can be attached.
 type Plugins interface {
 	// List fails with Unavailable.
-	List() ([]plugins.Plugin, error)
+	List() ([]catalog.Plugin, error)
 	// Get fails with NotFound, with Invalid when something is wrong with the
 	// plugin, and with Unavailable.
-	Get(name string) (plugins.Plugin, error)
+	Get(name string) (catalog.Plugin, error)
 }
 
 // attached is a plugin of a workspace, and whether it still is what it was.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"workspace-server/internal/plugins"
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/workspace"
 )
 
@@ -26,7 +26,7 @@ func TestPlugins(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		a.writePlugin("review", "tags: [a]\n")
 		a.writePlugin("broken", "tgas: [a]\n")
-		var all struct{ Items []plugins.Plugin }
+		var all struct{ Items []catalog.Plugin }
 		a.do(http.MethodGet, "/v1/plugins", "").decodeInto(t, &all)
 		if len(all.Items) != 2 || len(all.Items[0].Errors) != 1 || all.Items[0].Errors[0] != `line 4: unknown key "tgas"` || len(all.Items[1].Errors) != 0 {
 			t.Fatalf("GET /v1/plugins = %+v, want one with an error and one without", all)

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Decode reads the text of the file name strictly: a key that is not known is
-// an error. It returns all that is wrong, with the lines where it can.
-func Decode(text []byte, name string, into any) []string {
+// decode reads the text of the file name strictly: an unknown key is a problem.
+// It returns all problems, with their lines where it can.
+func decode(text []byte, name string, into any) []string {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(into); err != nil {
@@ -25,7 +25,7 @@ func Decode(text []byte, name string, into any) []string {
 	return nil
 }
 
-// explain turns the decoder's errors into ones that say nothing of Go types.
+// explain returns the decoder's errors without the names of Go types.
 func explain(name string, err error) []string {
 	if errors.Is(err, io.EOF) {
 		return []string{name + " is empty"}

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/provision"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -36,7 +36,7 @@ const defaultTier = 1
 type Maker struct {
 	Templates interface {
 		// Get returns a usable template. It fails with Invalid and Unavailable.
-		Get(name string) (templates.Template, error)
+		Get(name string) (catalog.Template, error)
 		Files(name string) (*os.Root, error)
 	}
 	Files interface {

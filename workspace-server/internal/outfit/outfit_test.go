@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/files"
 	"workspace-server/internal/outfit"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/secret"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
-	"workspace-server/internal/templates"
 	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
@@ -42,7 +41,7 @@ func each(t *testing.T, fn func(t *testing.T, p *place)) {
 			t.Fatal(err)
 		}
 		p.Maker = outfit.Maker{
-			Templates: templates.New(p.templates), Files: p.files, Attached: p.store, Plugins: plugins.New(p.plugins),
+			Templates: catalog.NewTemplates(p.templates), Files: p.files, Attached: p.store, Plugins: catalog.NewPlugins(p.plugins),
 			Secrets: p.vault, Tokens: p.store, Platform: "http://127.0.0.1:1",
 		}
 		fn(t, p)
@@ -168,7 +167,7 @@ func TestOutfitRefuses(t *testing.T) {
 			}
 		}
 		c := p.claim("")
-		plugin, err := plugins.New(p.plugins).Get("notes")
+		plugin, err := catalog.NewPlugins(p.plugins).Get("notes")
 		if err != nil {
 			t.Fatal(err)
 		}

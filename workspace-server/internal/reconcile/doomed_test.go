@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"workspace-server/internal/catalog"
 	"workspace-server/internal/files"
 	"workspace-server/internal/outfit"
-	"workspace-server/internal/plugins"
 	"workspace-server/internal/provision"
 	"workspace-server/internal/provision/process"
 	"workspace-server/internal/store"
@@ -83,7 +83,7 @@ func (v values) Values(context.Context, string) (map[string]string, error) { ret
 // installation.
 func newServer(s *store.Store, dir, owner string, log *slog.Logger) (*Reconciler, error) {
 	l := outfit.Maker{
-		Files: files.New(dir), Attached: s, Plugins: plugins.New(filepath.Join(dir, "plugins")), Tokens: s,
+		Files: files.New(dir), Attached: s, Plugins: catalog.NewPlugins(filepath.Join(dir, "plugins")), Tokens: s,
 		Secrets:  values{envMade: filepath.Join(dir, "made"), envRace: noLinger},
 		Platform: "http://127.0.0.1:1",
 	}

@@ -44,7 +44,7 @@ func TestHazards(t *testing.T) {
 		{"migrations that run backwards, unlocked, or apart from their record", "internal/migrate TestRun TestRunAtOnce TestRowsOfBefore", ""},
 		{"a callee that calls back before its credential is stored", "internal/outfit TestOutfit", ""},
 		{"a URL that is checked first and dialled differently", "internal/a2a TestForbiddenURLs TestRedirects TestNames TestConnection", ""},
-		{"paths that leave their directory", "internal/files TestPathsStayInside TestSwappedLinks, internal/api TestFilePaths, internal/plugins TestListReadsTheDisk, internal/templates TestListReadsTheDisk", ""},
+		{"paths that leave their directory", "internal/files TestPathsStayInside TestSwappedLinks, internal/api TestFilePaths, internal/catalog TestPluginsOnDisk TestTemplatesOnDisk", ""},
 		{"an engine's errors shown to clients", "internal/reconcile TestBrokenStart, internal/provision/docker TestAnEngineThatFailsHalfway", ""},
 	}
 	if len(hazards) != 30 {

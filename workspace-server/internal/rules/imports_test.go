@@ -12,11 +12,11 @@ type rule struct {
 func importRules() map[string]rule {
 	return map[string]rule{
 		"cmd/workspace-server": {[]string{
-			"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/cli", "internal/config",
-			"internal/events", "internal/files", "internal/migrate", "internal/outfit", "internal/plugins",
+			"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/catalog", "internal/cli", "internal/config",
+			"internal/events", "internal/files", "internal/migrate", "internal/outfit",
 			"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
 			"internal/secret", "internal/server", "internal/store", "internal/sweep", "internal/systemd",
-			"internal/templates", "internal/token", "internal/workspace", "migrations",
+			"internal/token", "internal/workspace", "migrations",
 		}, "it wires the packages together"},
 
 		// The domain.
@@ -26,8 +26,8 @@ func importRules() map[string]rule {
 
 		// What serves requests.
 		"internal/api": {[]string{
-			"internal/a2a", "internal/events", "internal/files", "internal/metrics", "internal/openapi", "internal/plugins",
-			"internal/ratelimit", "internal/secret", "internal/stream", "internal/templates", "internal/token", "internal/trace",
+			"internal/a2a", "internal/catalog", "internal/events", "internal/files", "internal/metrics", "internal/openapi",
+			"internal/ratelimit", "internal/secret", "internal/stream", "internal/token", "internal/trace",
 			"internal/tree", "internal/workspace",
 		}, "it sees storage through the domain's interfaces, so that it links no database driver"},
 		"internal/a2a":       {[]string{"internal/stream", "internal/trace", "internal/workspace"}, "others find out where a message goes"},
@@ -44,7 +44,7 @@ func importRules() map[string]rule {
 			[]string{"internal/provision", "internal/workspace"}, "it sees storage and drivers through interfaces",
 		},
 		"internal/outfit": {
-			[]string{"internal/provision", "internal/templates", "internal/token", "internal/workspace"},
+			[]string{"internal/catalog", "internal/provision", "internal/token", "internal/workspace"},
 			"it combines what other packages store, and sees them through interfaces",
 		},
 		"internal/provision": {nil, "a driver can be written and tested without the rest of the server"},
@@ -70,10 +70,8 @@ func importRules() map[string]rule {
 		"internal/bootstrap":       {[]string{"internal/private", "internal/token"}, "it writes one file, and sees storage through an interface"},
 
 		// What reads and writes files.
-		"internal/catalog":   {[]string{"internal/workspace"}, "it reads descriptions whatever they describe"},
-		"internal/templates": {[]string{"internal/catalog", "internal/workspace"}, "it reads files, and knows no database and no HTTP"},
-		"internal/plugins": {
-			[]string{"internal/catalog", "internal/tree", "internal/workspace"}, "it reads files, and knows no database and no HTTP",
+		"internal/catalog": {
+			[]string{"internal/tree", "internal/workspace"}, "it reads files, and knows no database and no HTTP",
 		},
 		"internal/files": {
 			[]string{"internal/private", "internal/tree", "internal/workspace"}, "it stores files, and knows no database, HTTP or templates",

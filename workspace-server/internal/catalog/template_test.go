@@ -1,4 +1,4 @@
-package templates
+package catalog
 
 import (
 	"encoding/json"
@@ -12,11 +12,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"workspace-server/internal/catalog"
 	"workspace-server/internal/workspace"
 )
 
-const valid = `name: demo
+const validTemplate = `name: demo
 description: A demo.
 version: 1.0.0
 tier: 2
@@ -27,58 +26,47 @@ runtime_config:
   nested: {list: [1, two]}
 `
 
-func TestParse(t *testing.T) {
+func TestParseConfig(t *testing.T) {
 	tests := []struct {
 		name string
 		text string
 		want []string
 	}{
-		{"valid", valid, nil},
+		{"valid", validTemplate, nil},
 		{"empty", "", []string{"config.yaml is empty"}},
 		{"comment only", "# nothing\n", []string{"config.yaml is empty"}},
-		{"unknown keys", valid + "modle: x\nenvs: {}\n", []string{`line 10: unknown key "modle"`, `line 11: unknown key "envs"`}},
-		{"unknown nested key", strings.Replace(valid, "  required", "  requird", 1), []string{`line 7: unknown key "requird"`}},
-		{"wrong types", strings.Replace(valid, "tier: 2", "tier: two\nskills: shell", 1), []string{"line 4: !!str `two` is not a number", "line 5: !!str `shell` is not a list"}},
-		{"duplicate key", valid + "tier: 3\n", []string{`line 10: mapping key "tier" already defined at line 4`}},
+		{"unknown keys", validTemplate + "modle: x\nenvs: {}\n", []string{`line 10: unknown key "modle"`, `line 11: unknown key "envs"`}},
+		{"unknown nested key", strings.Replace(validTemplate, "  required", "  requird", 1), []string{`line 7: unknown key "requird"`}},
+		{"wrong types", strings.Replace(validTemplate, "tier: 2", "tier: two\nskills: shell", 1), []string{"line 4: !!str `two` is not a number", "line 5: !!str `shell` is not a list"}},
+		{"duplicate key", validTemplate + "tier: 3\n", []string{`line 10: mapping key "tier" already defined at line 4`}},
 		{"syntax", "name: [", []string{"line 1: did not find expected node content"}},
-		{"two documents", valid + "---\nname: other\n", []string{"config.yaml holds more than one document"}},
-		{"another name", strings.Replace(valid, "demo", "other", 1), []string{`name: "other" is not the name of the template's directory, "demo"`}},
+		{"two documents", validTemplate + "---\nname: other\n", []string{"config.yaml holds more than one document"}},
+		{"another name", strings.Replace(validTemplate, "demo", "other", 1), []string{`name: "other" is not "demo", the name of the template's directory`}},
 		{"no fields", "name: demo\n", []string{"description is required", "version is required", "runtime is required", "tier: 0 is not from 1 to 4"}},
-		{"bad variable", strings.Replace(valid, "API_KEY", "API-KEY", 1), []string{`env: "API-KEY" is not the name of a variable`}},
-		{"not JSON", strings.Replace(valid, "list:", "1: .nan, list:", 1), []string{"runtime_config: keys have to be texts, and numbers finite"}},
+		{"bad variable", strings.Replace(validTemplate, "API_KEY", "API-KEY", 1), []string{`env: "API-KEY" is not the name of a variable`}},
+		{"not JSON", strings.Replace(validTemplate, "list:", "1: .nan, list:", 1), []string{"runtime_config: keys must be texts, and numbers finite"}},
 	}
 	for _, tt := range tests {
-		if _, got := Parse([]byte(tt.text), "demo"); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: Parse = %q, want %q", tt.name, got, tt.want)
+		if _, got := parseConfig([]byte(tt.text), "demo"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: parseConfig = %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }
 
-func write(t *testing.T, dir, name, text string) {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestListReadsTheDisk(t *testing.T) {
+func TestTemplatesOnDisk(t *testing.T) {
 	path := t.TempDir()
-	dir := New(path)
-	write(t, path, "demo/config.yaml", valid)
+	dir := NewTemplates(path)
+	write(t, path, "demo/config.yaml", validTemplate)
 	write(t, path, "missing/other.txt", "")
-	write(t, path, "Upper/config.yaml", strings.Replace(valid, "demo", "Upper", 1))
-	write(t, path, "large/config.yaml", strings.Repeat("#", catalog.MaxText+1))
-	write(t, path, "prompts/config.yaml", strings.Replace(valid, "demo", "prompts", 1)+
+	write(t, path, "Upper/config.yaml", strings.Replace(validTemplate, "demo", "Upper", 1))
+	write(t, path, "large/config.yaml", strings.Repeat("#", maxText+1))
+	write(t, path, "prompts/config.yaml", strings.Replace(validTemplate, "demo", "prompts", 1)+
 		"prompt_files: [a.md, b.md, ../demo/config.yaml, /etc/passwd]\n")
 	write(t, path, "prompts/a.md", "")
 	write(t, path, ".hidden/config.yaml", "")
 	write(t, path, "README.md", "")
 	secret := filepath.Join(t.TempDir(), "secret")
-	write(t, secret, "config.yaml", valid)
+	write(t, secret, "config.yaml", validTemplate)
 	if err := os.MkdirAll(filepath.Join(path, "link"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +130,7 @@ func TestListReadsTheDisk(t *testing.T) {
 	if err := dir.Use("demo"); err != nil {
 		t.Errorf("Use(demo) = %v, want nil", err)
 	}
-	write(t, path, "demo/config.yaml", valid+"modle: x\n")
+	write(t, path, "demo/config.yaml", validTemplate+"modle: x\n")
 	if err := dir.Use("demo"); workspace.KindOf(err) != workspace.Invalid || !strings.Contains(err.Error(), `unknown key "modle"`) {
 		t.Errorf("Use(demo) after a wrong edit = %v, want Invalid with the unknown key", err)
 	}
@@ -153,8 +141,8 @@ func TestListReadsTheDisk(t *testing.T) {
 	}
 }
 
-func TestNoDirectory(t *testing.T) {
-	dir := New(filepath.Join(t.TempDir(), "nothing"))
+func TestNoTemplates(t *testing.T) {
+	dir := NewTemplates(filepath.Join(t.TempDir(), "nothing"))
 	_, listErr := dir.List()
 	for _, err := range []error{dir.Check(), listErr, dir.Use("demo")} {
 		if workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(err.Error(), "TEMPLATES_DIR") {
@@ -167,7 +155,7 @@ func TestNoDirectory(t *testing.T) {
 }
 
 func TestShippedTemplates(t *testing.T) {
-	all, err := New(filepath.Join("..", "..", "templates")).List()
+	all, err := NewTemplates(filepath.Join("..", "..", "templates")).List()
 	if err != nil || len(all) < 3 {
 		t.Fatalf("List() = %d templates, %v, want at least 3", len(all), err)
 	}
@@ -178,19 +166,19 @@ func TestShippedTemplates(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(valid))
+func FuzzTemplate(f *testing.F) {
+	f.Add([]byte(validTemplate))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("runtime_config: {? [1] : 2, d: 99999-01-01}"))
 	f.Add([]byte("\xff\xfe"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		config, wrong := Parse(text, "demo")
+		config, wrong := parseConfig(text, "demo")
 		if _, err := json.Marshal(config); err != nil {
-			t.Errorf("Parse(%q) cannot be shown as JSON: %v", text, err)
+			t.Errorf("parseConfig(%q) cannot be shown as JSON: %v", text, err)
 		}
 		for _, line := range wrong {
-			if line == "" || strings.Contains(line, "templates.") || strings.Contains(line, "struct {") {
-				t.Errorf("Parse(%q) has the error %q, want one that says something, and nothing of Go types", text, line)
+			if line == "" || strings.Contains(line, "catalog.") || strings.Contains(line, "struct {") {
+				t.Errorf("parseConfig(%q) has the error %q, want one that says something, and nothing of Go types", text, line)
 			}
 		}
 		if len(wrong) > 0 {
@@ -199,22 +187,22 @@ func FuzzParse(f *testing.F) {
 		// What is accepted holds what every template does, and is read again as
 		// the same when it is written.
 		if config.Description == "" || config.Version == "" || config.Runtime == "" || config.Tier < minTier || config.Tier > maxTier {
-			t.Errorf("Parse(%q) = %+v without an error", text, config)
+			t.Errorf("parseConfig(%q) = %+v without an error", text, config)
 		}
 		written, err := yaml.Marshal(struct {
 			Name   string
 			Config `yaml:",inline"`
 		}{"demo", config})
 		if err != nil {
-			t.Fatalf("Parse(%q) cannot be written: %v", text, err)
+			t.Fatalf("parseConfig(%q) cannot be written: %v", text, err)
 		}
-		again, wrong := Parse(written, "demo")
+		again, wrong := parseConfig(written, "demo")
 		config.fill()
 		again.fill()
 		first, err := json.Marshal(config)
 		second, againErr := json.Marshal(again)
 		if len(wrong) > 0 || err != nil || againErr != nil || string(first) != string(second) {
-			t.Errorf("Parse(%q) = %s, and of what was written of it %s, %q", text, first, second, wrong)
+			t.Errorf("parseConfig(%q) = %s, and of what was written of it %s, %q", text, first, second, wrong)
 		}
 	})
 }

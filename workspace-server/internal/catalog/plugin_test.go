@@ -1,4 +1,4 @@
-package plugins
+package catalog
 
 import (
 	"encoding/json"
@@ -17,7 +17,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-const valid = `name: demo
+const validPlugin = `name: demo
 version: 1.0.0
 description: A demo.
 author: Somebody
@@ -26,24 +26,24 @@ skills: [greet]
 runtimes: [shell]
 `
 
-func TestParse(t *testing.T) {
+func TestParseManifest(t *testing.T) {
 	tests := []struct {
 		name string
 		text string
 		want []string
 	}{
-		{"valid", valid, nil},
+		{"valid", validPlugin, nil},
 		{"empty", "", []string{"plugin.yaml is empty"}},
-		{"unknown keys", valid + "skils: []\ntier: 1\n", []string{`line 8: unknown key "skils"`, `line 9: unknown key "tier"`}},
-		{"wrong types", strings.Replace(valid, "[a, b]", "a", 1), []string{"line 5: !!str `a` is not a list"}},
-		{"duplicate key", valid + "author: x\n", []string{`line 8: mapping key "author" already defined at line 4`}},
-		{"two documents", valid + "---\nname: other\n", []string{"plugin.yaml holds more than one document"}},
-		{"another name", strings.Replace(valid, "demo", "other", 1), []string{`name: "other" is not the name of the plugin's directory, "demo"`}},
+		{"unknown keys", validPlugin + "skils: []\ntier: 1\n", []string{`line 8: unknown key "skils"`, `line 9: unknown key "tier"`}},
+		{"wrong types", strings.Replace(validPlugin, "[a, b]", "a", 1), []string{"line 5: !!str `a` is not a list"}},
+		{"duplicate key", validPlugin + "author: x\n", []string{`line 8: mapping key "author" already defined at line 4`}},
+		{"two documents", validPlugin + "---\nname: other\n", []string{"plugin.yaml holds more than one document"}},
+		{"another name", strings.Replace(validPlugin, "demo", "other", 1), []string{`name: "other" is not "demo", the name of the plugin's directory`}},
 		{"no fields", "name: demo\n", []string{"version is required", "description is required"}},
 	}
 	for _, tt := range tests {
-		if _, got := Parse([]byte(tt.text), "demo"); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: Parse = %q, want %q", tt.name, got, tt.want)
+		if _, got := parseManifest([]byte(tt.text), "demo"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: parseManifest = %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }
@@ -57,25 +57,25 @@ func write(t *testing.T, dir, name, text string) {
 }
 
 // demo writes a plugin that can be attached, and returns the plugins.
-func demo(t *testing.T) (path string, d Dir) {
+func demo(t *testing.T) (path string, d Plugins) {
 	t.Helper()
 	path = t.TempDir()
-	write(t, path, "demo/plugin.yaml", valid)
+	write(t, path, "demo/plugin.yaml", validPlugin)
 	write(t, path, "demo/skills/greet/SKILL.md", "Say hello.\r\n")
-	return path, New(path)
+	return path, NewPlugins(path)
 }
 
-func TestListReadsTheDisk(t *testing.T) {
+func TestPluginsOnDisk(t *testing.T) {
 	path, d := demo(t)
 	named := func(name string) string {
-		return strings.Replace(strings.Replace(valid, "demo", name, 1), "skills: [greet]\n", "", 1)
+		return strings.Replace(strings.Replace(validPlugin, "demo", name, 1), "skills: [greet]\n", "", 1)
 	}
 	for _, name := range []string{"linked", "linked-dir", "pipe", "deep", "Upper"} {
 		write(t, path, name+"/plugin.yaml", named(name))
 	}
 	write(t, path, "missing/other.txt", "")
-	write(t, path, "no-skill/plugin.yaml", strings.Replace(valid, "demo", "no-skill", 1))
-	write(t, path, "out/plugin.yaml", strings.Replace(strings.Replace(valid, "demo", "out", 1), "greet", "../../demo/skills/greet", 1))
+	write(t, path, "no-skill/plugin.yaml", strings.Replace(validPlugin, "demo", "no-skill", 1))
+	write(t, path, "out/plugin.yaml", strings.Replace(strings.Replace(validPlugin, "demo", "out", 1), "greet", "../../demo/skills/greet", 1))
 	write(t, path, "deep/"+strings.Repeat("d/", tree.MaxDepth)+"f", "")
 	write(t, path, ".hidden/plugin.yaml", "")
 	write(t, path, "README.md", "")
@@ -125,7 +125,7 @@ func TestListReadsTheDisk(t *testing.T) {
 			t.Errorf("Get(%q) = %v, want NotFound", name, err)
 		}
 	}
-	if _, err := New(filepath.Join(path, "nothing")).List(); workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(err.Error(), "PLUGINS_DIR") {
+	if _, err := NewPlugins(filepath.Join(path, "nothing")).List(); workspace.KindOf(err) != workspace.Unavailable || !strings.Contains(err.Error(), "PLUGINS_DIR") {
 		t.Errorf("List() without a directory = %v, want Unavailable that names PLUGINS_DIR in the log", err)
 	}
 }
@@ -202,11 +202,11 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	write(t, path, "demo/skills/greet/SKILL.md", "Say something else.")
-	refused("after an edit", "changed since it was attached")
+	refused("after an edit", "has changed since it was attached")
 	if err := os.RemoveAll(filepath.Join(path, "demo")); err != nil {
 		t.Fatal(err)
 	}
-	refused("when it is gone", "not there any more")
+	refused("when it is gone", "is gone")
 	write(t, path, "demo/plugin.yaml", "name: demo\nx: y\n")
 	if _, err := d.Resolve(attached); workspace.KindOf(err) != workspace.Invalid || !strings.Contains(workspace.Message(err), `line 2: unknown key "x"`) {
 		t.Errorf("Resolve() of a broken plugin = %v, want Invalid", err)
@@ -214,7 +214,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestShippedPlugins(t *testing.T) {
-	all, err := New(filepath.Join("..", "..", "plugins")).List()
+	all, err := NewPlugins(filepath.Join("..", "..", "plugins")).List()
 	if err != nil || len(all) < 2 {
 		t.Fatalf("List() = %d plugins, %v, want at least 2", len(all), err)
 	}
@@ -225,15 +225,15 @@ func TestShippedPlugins(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	for _, seed := range []string{valid, "", "a: &a [*a]", "name: demo\nversion: 1\ndescription: x", "tags: {a: b}", "\xff\xfe", "name: [", "--- a\n--- b", "<<: {name: demo}"} {
+func FuzzPlugin(f *testing.F) {
+	for _, seed := range []string{validPlugin, "", "a: &a [*a]", "name: demo\nversion: 1\ndescription: x", "tags: {a: b}", "\xff\xfe", "name: [", "--- a\n--- b", "<<: {name: demo}"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		m, wrong := Parse(text, "demo")
+		m, wrong := parseManifest(text, "demo")
 		for _, line := range wrong {
-			if line == "" || strings.Contains(line, "plugins.") || strings.Contains(line, "struct {") {
-				t.Errorf("Parse(%q) has the error %q, want one that says something, and nothing of Go types", text, line)
+			if line == "" || strings.Contains(line, "catalog.") || strings.Contains(line, "struct {") {
+				t.Errorf("parseManifest(%q) has the error %q, want one that says something, and nothing of Go types", text, line)
 			}
 		}
 		if len(wrong) > 0 {
@@ -244,12 +244,12 @@ func FuzzParse(f *testing.F) {
 			Manifest `yaml:",inline"`
 		}{"demo", m})
 		if err != nil {
-			t.Fatalf("Parse(%q) cannot be written: %v", text, err)
+			t.Fatalf("parseManifest(%q) cannot be written: %v", text, err)
 		}
-		again, wrong := Parse(written, "demo")
+		again, wrong := parseManifest(written, "demo")
 		if len(wrong) > 0 || again.Version != m.Version || again.Description != m.Description || again.Author != m.Author ||
 			!slices.Equal(again.Tags, m.Tags) || !slices.Equal(again.Skills, m.Skills) || !slices.Equal(again.Runtimes, m.Runtimes) {
-			t.Errorf("Parse(%q) = %+v, and of what was written of it %+v, %q", text, m, again, wrong)
+			t.Errorf("parseManifest(%q) = %+v, and of what was written of it %+v, %q", text, m, again, wrong)
 		}
 	})
 }
