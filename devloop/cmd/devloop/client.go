@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"devloop/internal/config"
 	"devloop/internal/control"
 	"devloop/internal/gobuild"
 	"devloop/internal/process"
@@ -50,7 +49,7 @@ func workingDirectory() (string, error) {
 func outcome(r control.Reply) error {
 	switch {
 	case r.Error != "" && r.Code == 2: // the same as without a loop
-		return &config.UsageError{Err: errors.New(r.Error)}
+		return &usageError{errors.New(r.Error)}
 	case r.Error != "":
 		return errors.New(r.Error)
 	case r.Code != 0:
@@ -85,7 +84,7 @@ func buildAlone(ctx context.Context, args []string, std streams) error {
 	request := gobuild.Request{Dir: dir, Args: args, Env: os.Environ()}
 	output, err := request.Output()
 	if err != nil {
-		return &config.UsageError{Err: err}
+		return &usageError{err}
 	}
 	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
 		return fmt.Errorf("make the output's directory: %w", err)
@@ -116,7 +115,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, std s
 		return nil
 	}
 	if len(args) == 0 {
-		return &config.UsageError{Err: errors.New("devloop run needs the binary to run")}
+		return &usageError{errors.New("devloop run needs the binary to run")}
 	}
 	reply, err := ask(ctx, getenv, control.Run, args)
 	if errors.Is(err, control.ErrNoLoop) {
@@ -138,7 +137,7 @@ func renamed(ctx context.Context, _ []string, getenv func(string) string, _ stre
 	if _, err := ask(ctx, getenv, control.Notice, []string{advice}); err != nil && !errors.Is(err, control.ErrNoLoop) {
 		return err
 	}
-	return &config.UsageError{Err: errors.New(advice)}
+	return &usageError{errors.New(advice)}
 }
 
 // become replaces this process by the binary, as if air had run it.
@@ -199,7 +198,7 @@ func wait(ctx context.Context, args []string, getenv func(string) string, std st
 			fmt.Fprintln(std.out, "usage: devloop wait [-timeout 1m]")
 			return nil
 		}
-		return &config.UsageError{Err: err}
+		return &usageError{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()

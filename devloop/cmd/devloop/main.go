@@ -11,14 +11,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"devloop/internal/config"
 )
 
 // streams are the standard streams of a command.
 type streams struct {
 	out, err io.Writer
 }
+
+// A usageError is a command line that cannot be carried out.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
 
 // An exitError ends the program with a code and nothing more to say.
 type exitError int
@@ -41,7 +45,7 @@ func explain(err error, stderr io.Writer) int {
 		return int(code)
 	}
 	fmt.Fprintln(stderr, "devloop:", err)
-	if _, ok := errors.AsType[*config.UsageError](err); ok {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintln(stderr, "'devloop help' tells more.")
 		return 2
 	}
@@ -78,7 +82,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, std str
 	default:
 		command, ok := commands[name]
 		if !ok {
-			return &config.UsageError{Err: fmt.Errorf("unknown command %q", name)}
+			return &usageError{fmt.Errorf("unknown command %q", name)}
 		}
 		return command(ctx, args[1:], getenv, std)
 	}

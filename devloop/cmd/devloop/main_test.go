@@ -66,7 +66,7 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-func usageError(ts *testscript.TestScript, usage string, wrong bool) {
+func checkUsage(ts *testscript.TestScript, usage string, wrong bool) {
 	if wrong {
 		ts.Fatalf("usage: %s", usage)
 	}
@@ -74,7 +74,7 @@ func usageError(ts *testscript.TestScript, usage string, wrong bool) {
 
 // exits runs a program that has to end with an exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
-	usageError(ts, "exits CODE PROGRAM [ARGUMENT...]", neg || len(args) < 2)
+	checkUsage(ts, "exits CODE PROGRAM [ARGUMENT...]", neg || len(args) < 2)
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	got := 0
@@ -92,7 +92,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // eventually runs a program again and again until it succeeds.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
-	usageError(ts, "eventually PROGRAM [ARGUMENT...]", neg || len(args) < 1)
+	checkUsage(ts, "eventually PROGRAM [ARGUMENT...]", neg || len(args) < 1)
 	testkit.Eventually(ts.Value(tb{}).(testing.TB), strings.Join(args, " "), func() bool {
 		return ts.Exec(args[0], args[1:]...) == nil
 	})
@@ -101,7 +101,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 // send sends a signal to the programs in the background.
 func send(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt}
-	usageError(ts, "signal TERM|INT", neg || len(args) != 1 || signals[args[0]] == nil)
+	checkUsage(ts, "signal TERM|INT", neg || len(args) != 1 || signals[args[0]] == nil)
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(signals[args[0]]))
 	}
@@ -110,7 +110,7 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 // answers checks which version of the server program answers at the loop's
 // first address, and that it is the process that the loop tells of.
 func answers(ts *testscript.TestScript, neg bool, args []string) {
-	usageError(ts, "answers VERSION", neg || len(args) != 1)
+	checkUsage(ts, "answers VERSION", neg || len(args) != 1)
 	cmd := exec.Command("devloop", "status")
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "GORACE="+ts.Getenv("GORACE"), "XDG_RUNTIME_DIR="+ts.Getenv("XDG_RUNTIME_DIR"))
@@ -128,7 +128,7 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 // nothingLeft looks for processes of the script, by their working directory,
 // and for what a loop keeps while it runs.
 func nothingLeft(ts *testscript.TestScript, neg bool, args []string) {
-	usageError(ts, "nothing-left", neg || len(args) > 0)
+	checkUsage(ts, "nothing-left", neg || len(args) > 0)
 	work := ts.Getenv("WORK")
 	testkit.Eventually(ts.Value(tb{}).(testing.TB), "the end of all that the script started", func() bool {
 		for _, p := range testkit.Processes() {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"devloop/internal/config"
 	"devloop/internal/listener"
 	"devloop/internal/relay"
 )
@@ -61,13 +60,13 @@ func passOn(ctx context.Context, args []string, _ func(string) string, std strea
 			f.PrintDefaults()
 			return nil
 		}
-		return &config.UsageError{Err: err}
+		return &usageError{err}
 	}
 	if f.NArg() > 0 {
-		return &config.UsageError{Err: fmt.Errorf("devloop relay knows no argument %q", f.Arg(0))}
+		return &usageError{fmt.Errorf("devloop relay knows no argument %q", f.Arg(0))}
 	}
 	if at.network == "" || to.network == "" {
-		return &config.UsageError{Err: errors.New("devloop relay needs -listen and -to")}
+		return &usageError{errors.New("devloop relay needs -listen and -to")}
 	}
 	l, err := at.listen(ctx)
 	if err != nil {

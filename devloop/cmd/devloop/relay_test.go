@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"devloop/internal/config"
 	"devloop/internal/testkit"
 )
 
@@ -30,7 +29,7 @@ func TestRelayUsage(t *testing.T) {
 	for _, tt := range tests {
 		var out, stderr bytes.Buffer
 		err := run(t.Context(), append([]string{"relay"}, strings.Fields(tt.args)...), nil, streams{&out, &stderr})
-		if _, ok := errors.AsType[*config.UsageError](err); !ok || err.Error() != tt.want {
+		if _, ok := errors.AsType[*usageError](err); !ok || err.Error() != tt.want {
 			t.Errorf("devloop relay %s = %T %v, want a usage error: %s", tt.args, err, err, tt.want)
 		}
 		if out.Len()+stderr.Len() > 0 {

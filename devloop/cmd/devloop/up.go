@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"devloop/internal/air"
-	"devloop/internal/config"
 	"devloop/internal/control"
 	"devloop/internal/delve"
 	"devloop/internal/gobuild"
@@ -22,7 +21,7 @@ import (
 	"devloop/internal/process"
 	"devloop/internal/relay"
 	"devloop/internal/report"
-	"devloop/internal/server"
+	"devloop/internal/supervisor"
 )
 
 // handoverTimeout delays the report of a reload for programs that do not tell
@@ -35,27 +34,27 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Parse(args, root, std.err)
+	opts, err := parseUp(args, root, std.err)
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(cfg.Dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is no directory: give the Go module's with -C", cfg.Dir)
+	if info, err := os.Stat(opts.dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is no directory: give the Go module's with -C", opts.dir)
 	}
-	if cfg.Dir, err = filepath.EvalSymlinks(cfg.Dir); err != nil {
+	if opts.dir, err = filepath.EvalSymlinks(opts.dir); err != nil {
 		return fmt.Errorf("find the Go module: %w", err)
 	}
 	// The commands that air runs there look for the loop in their directory
 	// and above.
-	if rel, err := filepath.Rel(root, cfg.Dir); err != nil || !filepath.IsLocal(rel) {
-		return &config.UsageError{Err: fmt.Errorf("%s is not in %s: run 'devloop up' there or above", cfg.Dir, root)}
+	if rel, err := filepath.Rel(root, opts.dir); err != nil || !filepath.IsLocal(rel) {
+		return &usageError{fmt.Errorf("%s is not in %s: run 'devloop up' there or above", opts.dir, root)}
 	}
-	place, err := control.Claim(getenv, cfg.Root)
+	place, err := control.Claim(getenv, opts.root)
 	if err != nil {
 		return err
 	}
 	defer place.Release()
-	sockets, err := listener.Open(ctx, cfg.Listen)
+	sockets, err := listener.Open(ctx, opts.listen)
 	if err != nil {
 		return err
 	}
@@ -68,38 +67,38 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 
 	starter := process.NewStarter()
 	defer starter.Close()
-	printer := report.New(std.out, cfg.Root, cfg.Dir)
-	supervisor := &server.Supervisor{
+	printer := report.New(std.out, opts.root, opts.dir)
+	server := &supervisor.Supervisor{
 		Starter: starter, Listeners: sockets.Files(), RunDir: place.Dir,
-		ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, HandoverTimeout: handoverTimeout,
+		ReadyTimeout: opts.readyTimeout, DrainTimeout: opts.drainTimeout, HandoverTimeout: handoverTimeout,
 		Output: printer, Reporter: printer,
 	}
-	supervisor.Init()
+	server.Init()
 	reloads := &loop.Loop{
-		Dir: cfg.Dir, Announce: cfg.Announce,
-		Starter: starter, Server: supervisor, Printer: printer,
+		Dir: opts.dir, Announce: opts.announce,
+		Starter: starter, Server: server, Printer: printer,
 	}
 	env, err := watcherEnv(os.Environ(), getenv)
 	if err != nil {
 		return err
 	}
-	watcher := &air.Keeper{Starter: starter, Command: cfg.Air, Dir: cfg.Dir, Env: env, Reporter: printer}
-	cfg.Listen = sockets.Addresses()
+	watcher := &air.Keeper{Starter: starter, Command: opts.air, Dir: opts.dir, Env: env, Reporter: printer}
+	opts.listen = sockets.Addresses()
 	debugger := &relay.Relay{
-		Server: supervisor, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
-		Launcher: &delve.Launcher{Starter: starter, Program: cfg.Debugger, Dir: place.Dir},
+		Server: server, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
+		Launcher: &delve.Launcher{Starter: starter, Program: opts.debugger, Dir: place.Dir},
 	}
 	var tasks, debugging sync.WaitGroup
-	if cfg.Debug != "" {
-		clients, err := listener.Listen(ctx, cfg.Debug)
+	if opts.debug != "" {
+		clients, err := listener.Listen(ctx, opts.debug)
 		if err != nil {
 			return err
 		}
-		cfg.Debug = clients.Addr().String()
-		supervisor.BeforeStop, supervisor.Debugging = debugger.Release, debugger.Debugging
+		opts.debug = clients.Addr().String()
+		server.BeforeStop, server.Debugging = debugger.Release, debugger.Debugging
 		debugging.Go(func() { debugger.Serve(ctx, clients) })
 	}
-	answers := &answerer{loop: reloads, server: supervisor, debugger: debugger, printer: printer, config: cfg}
+	answers := &answerer{loop: reloads, server: server, debugger: debugger, printer: printer, options: opts}
 	tasks.Go(func() { watcher.Run(ctx) })
 	tasks.Go(func() { reloads.Sweep(ctx) })
 	go control.Serve(ctx, commands, answers.handle)
@@ -112,7 +111,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	reloads.Close() // before the sockets, which a new process would miss
 	sockets.Close()
 	debugging.Wait() // a process that a debugger has stopped could not drain
-	supervisor.Close(hard)
+	server.Close(hard)
 	tasks.Wait()
 	return nil
 }
@@ -130,10 +129,10 @@ func watcherEnv(env []string, getenv func(string) string) ([]string, error) {
 // An answerer carries out what devloop's other commands ask for.
 type answerer struct {
 	loop     *loop.Loop
-	server   *server.Supervisor
+	server   *supervisor.Supervisor
 	debugger *relay.Relay
 	printer  *report.Printer
-	config   config.Config
+	options  options
 
 	mu  sync.Mutex
 	run context.CancelFunc // ends the latest "devloop run"
@@ -190,7 +189,7 @@ func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(r.Dir, path)
 	}
-	a.loop.Run(server.Command{Path: path, Args: r.Args[1:], Dir: r.Dir, Env: r.Env})
+	a.loop.Run(supervisor.Command{Path: path, Args: r.Args[1:], Dir: r.Dir, Env: r.Env})
 	<-ctx.Done()
 	return control.Reply{}
 }
@@ -198,8 +197,8 @@ func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 func (a *answerer) state() *control.State {
 	s := a.loop.Status()
 	return &control.State{
-		PID: s.PID, Loop: os.Getpid(), Root: a.config.Root, Listen: a.config.Listen,
+		PID: s.PID, Loop: os.Getpid(), Root: a.options.root, Listen: a.options.listen,
 		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
-		Debug: a.config.Debug, Debugger: a.debugger.Client(),
+		Debug: a.options.debug, Debugger: a.debugger.Client(),
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"devloop/internal/listener"
 	"devloop/internal/process"
 	"devloop/internal/report"
-	"devloop/internal/server"
+	"devloop/internal/supervisor"
 	"devloop/internal/testkit"
 )
 
@@ -26,7 +26,7 @@ type harness struct {
 	t *testing.T
 	*Loop
 	address string
-	command server.Command
+	command supervisor.Command
 	printed *printed
 	seen    int // lines that were looked at
 	close   func()
@@ -56,19 +56,19 @@ func start(t *testing.T) *harness {
 	dir := t.TempDir()
 	testkit.WriteServer(t, dir)
 	h := &harness{t: t, address: sockets.Addresses()[0], printed: &printed{}}
-	h.command = server.Command{Path: filepath.Join(dir, "tmp", "server"), Dir: dir, Env: os.Environ()}
+	h.command = supervisor.Command{Path: filepath.Join(dir, "tmp", "server"), Dir: dir, Env: os.Environ()}
 	starter := process.NewStarter()
 	printer := report.New(h.printed, dir, dir)
-	supervisor := &server.Supervisor{
+	server := &supervisor.Supervisor{
 		Starter: starter, Listeners: sockets.Files(), RunDir: testkit.ShortDir(t),
 		ReadyTimeout: time.Minute, DrainTimeout: time.Minute, HandoverTimeout: time.Minute,
 		Output: h.printed, Reporter: printer,
 	}
-	supervisor.Init()
-	h.Loop = &Loop{Dir: dir, Announce: "here", Starter: starter, Server: supervisor, Printer: printer}
+	server.Init()
+	h.Loop = &Loop{Dir: dir, Announce: "here", Starter: starter, Server: server, Printer: printer}
 	h.close = sync.OnceFunc(func() {
 		h.Loop.Close()
-		supervisor.Close(t.Context())
+		server.Close(t.Context())
 		sockets.Close()
 		starter.Close()
 	})

@@ -12,8 +12,8 @@ import (
 	"devloop/internal/gobuild"
 	"devloop/internal/process"
 	"devloop/internal/report"
-	"devloop/internal/server"
 	"devloop/internal/source"
+	"devloop/internal/supervisor"
 )
 
 // errSuperseded ends a reload that a later edit has overtaken.
@@ -24,13 +24,13 @@ type Loop struct {
 	Dir      string // absolute root of the module that is built
 	Announce string // where the server is reached, for the first line
 	Starter  *process.Starter
-	Server   *server.Supervisor
+	Server   *supervisor.Supervisor
 	Printer  *report.Printer
 
 	mu       sync.Mutex
 	cycle    *cycle // the latest
 	build    *gobuild.Request
-	run      *server.Command
+	run      *supervisor.Command
 	started  source.Tree // sources when the latest build began
 	finished source.Tree // sources of the latest build that was not superseded
 	failure  string      // what the latest build or start said, if it failed
@@ -98,7 +98,7 @@ func (l *Loop) ask(ctx context.Context, t trigger) error {
 }
 
 // Run makes c the command that serves.
-func (l *Loop) Run(c server.Command) {
+func (l *Loop) Run(c supervisor.Command) {
 	l.mu.Lock()
 	l.run = &c
 	l.mu.Unlock()
@@ -227,7 +227,7 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 		return nil
 	}
 	began := time.Now()
-	var s server.Swap
+	var s supervisor.Swap
 	var err error
 	if r.always {
 		s, err = l.Server.Replace(ctx, *command)
@@ -242,24 +242,24 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 	r.timing.Start = time.Since(began) - s.Handed
 	l.mu.Lock()
 	first := l.reloads == 0
-	if s.Outcome == server.Swapped {
+	if s.Outcome == supervisor.Swapped {
 		l.reloads++
 	}
 	l.mu.Unlock()
-	if s.Outcome == server.Rejected {
+	if s.Outcome == supervisor.Rejected {
 		return nil
 	}
-	if !r.built && s.Outcome != server.Swapped {
+	if !r.built && s.Outcome != supervisor.Swapped {
 		return nil // air runs the binary again after a failed build, which stays failed
 	}
 	l.finish(r.tree, "")
 	switch {
-	case s.Outcome == server.Swapped && first:
+	case s.Outcome == supervisor.Swapped && first:
 		l.Printer.Serving(l.Announce, s.PID)
-	case s.Outcome == server.Swapped:
+	case s.Outcome == supervisor.Swapped:
 		l.Printer.Reloaded(r.timing, r.changes)
 	case len(r.changes) == 0: // nobody edited anything
-	case s.Outcome == server.LineNumbers:
+	case s.Outcome == supervisor.LineNumbers:
 		l.Printer.Unchanged("only line numbers changed", s.PID, r.changes)
 	default:
 		l.Printer.Unchanged("same program", s.PID, r.changes)
@@ -280,7 +280,7 @@ func (l *Loop) buildFailed(ctx context.Context, err error, r reload) {
 }
 
 func (l *Loop) swapFailed(ctx context.Context, err error, r reload) {
-	start, ok := errors.AsType[*server.StartError](err)
+	start, ok := errors.AsType[*supervisor.StartError](err)
 	if !ok {
 		l.fail(ctx, err)
 		return

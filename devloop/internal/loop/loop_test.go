@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"devloop/internal/server"
 	"devloop/internal/source"
+	"devloop/internal/supervisor"
 	"devloop/internal/testkit"
 )
 
@@ -150,7 +150,7 @@ func TestBroken(t *testing.T) {
 	}
 	h.build(1)
 	h.prints(`reload failed: make the output's directory: .*: nothing serves yet; requests wait for the next good build`)
-	h.Run(server.Command{Path: filepath.Join(h.Dir, "missing"), Dir: h.Dir})
+	h.Run(supervisor.Command{Path: filepath.Join(h.Dir, "missing"), Dir: h.Dir})
 	h.prints(`reload failed: keep the binary: .*/missing: no such file or directory: nothing serves yet; requests wait for the next good build`)
 	if err := os.Remove(filepath.Join(h.Dir, "tmp")); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"devloop/internal/listener"
 	"devloop/internal/process"
 	"devloop/internal/relay"
-	"devloop/internal/server"
+	"devloop/internal/supervisor"
 	"devloop/internal/testkit"
 )
 
@@ -30,7 +30,7 @@ const patience = time.Minute
 // A harness is a server that is kept serving, and a relay to debug it through.
 type harness struct {
 	t          *testing.T
-	supervisor *server.Supervisor
+	supervisor *supervisor.Supervisor
 	relay      *relay.Relay
 	address    string // of the server
 	debug      string // of the relay
@@ -92,7 +92,7 @@ func start(t *testing.T) *harness {
 	r := &reports{}
 	h := &harness{
 		t: t, address: sockets.Addresses()[0], debug: debuggers.Addr().String(), dir: t.TempDir(), reports: r,
-		supervisor: &server.Supervisor{
+		supervisor: &supervisor.Supervisor{
 			Starter: starter, Listeners: sockets.Files(), RunDir: run,
 			ReadyTimeout: patience, DrainTimeout: patience, HandoverTimeout: patience, Output: r, Reporter: r,
 		},
@@ -146,8 +146,8 @@ func (h *harness) delves() []testkit.Proc {
 	return out
 }
 
-func (h *harness) command() server.Command {
-	return server.Command{Path: filepath.Join(h.dir, "tmp", "server"), Dir: h.dir, Env: os.Environ()}
+func (h *harness) command() supervisor.Command {
+	return supervisor.Command{Path: filepath.Join(h.dir, "tmp", "server"), Dir: h.dir, Env: os.Environ()}
 }
 
 // source is the file that is debugged, and its line "here" as shifted.
@@ -176,7 +176,7 @@ func (h *harness) reload(shift int) (pid int) {
 	h.builds++
 	h.build(shift)
 	s, err := h.supervisor.Swap(h.t.Context(), h.command(), true)
-	if err != nil || s.Outcome != server.Swapped {
+	if err != nil || s.Outcome != supervisor.Swapped {
 		h.t.Fatalf("Swap() = %+v, %v, want a new process", s, err)
 	}
 	return s.PID

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"devloop/internal/dap"
-	"devloop/internal/server"
+	"devloop/internal/supervisor"
 	"devloop/internal/testkit"
 )
 
@@ -241,7 +241,7 @@ func TestRestart(t *testing.T) {
 // debugs, and swaps while somebody does.
 func TestLineNumbers(t *testing.T) {
 	h := start(t)
-	shift := func(n int) (outcome server.Outcome) {
+	shift := func(n int) (outcome supervisor.Outcome) {
 		t.Helper()
 		h.build(n)
 		s, err := h.supervisor.Swap(t.Context(), h.command(), true)
@@ -250,8 +250,8 @@ func TestLineNumbers(t *testing.T) {
 		}
 		return s.Outcome
 	}
-	if got := shift(3); got != server.LineNumbers {
-		t.Fatalf("Swap() of a build with other line numbers = %v, want %v", got, server.LineNumbers)
+	if got := shift(3); got != supervisor.LineNumbers {
+		t.Fatalf("Swap() of a build with other line numbers = %v, want %v", got, supervisor.LineNumbers)
 	}
 	_, line := h.source(3)
 	e := h.connect(true)
@@ -259,8 +259,8 @@ func TestLineNumbers(t *testing.T) {
 	h.hit(e, line)
 	_, line = h.source(5)
 	e.move(line)
-	if got := shift(5); got != server.Swapped {
-		t.Fatalf("Swap() while somebody debugs = %v, want %v", got, server.Swapped)
+	if got := shift(5); got != supervisor.Swapped {
+		t.Fatalf("Swap() while somebody debugs = %v, want %v", got, supervisor.Swapped)
 	}
 	h.moved(1)
 	h.hit(e, line)

@@ -1,4 +1,4 @@
-package server
+package supervisor
 
 import (
 	"context"
@@ -9,41 +9,41 @@ import (
 )
 
 // watch waits for the end of a process and restarts it if that was a crash.
-func (s *Supervisor) watch(in *instance) {
-	<-in.Done()
-	in.notify.Close()
-	again, rolledBack := s.crashed(in)
+func (s *Supervisor) watch(p *child) {
+	<-p.Done()
+	p.notify.Close()
+	again, rolledBack := s.crashed(p)
 	if again == nil {
 		return
 	}
-	s.Reporter.Crashed(in.PID(), in.State().String(), in.output.lastLines(tailLines), rolledBack)
+	s.Reporter.Crashed(p.PID(), p.State().String(), p.output.lastLines(tailLines), rolledBack)
 	s.restart(again)
 }
 
 // crashed notes the end of a process and returns which build to bring up in
 // its place, or nil if nobody has to take it.
-func (s *Supervisor) crashed(in *instance) (again *instance, rolledBack bool) {
+func (s *Supervisor) crashed(p *child) (again *child, rolledBack bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.serving != in || s.ctx.Err() != nil {
+	if s.serving != p || s.ctx.Err() != nil {
 		return nil, false
 	}
 	s.serving = nil
 	s.announce()
-	s.restarting = in
-	if time.Since(in.readyAt) >= s.limits.probation {
+	s.restarting = p
+	if time.Since(p.readyAt) >= s.limits.probation {
 		s.crashes = 0
-		s.previous = in // whatever comes next is measured against this build
-		return in, false
+		s.previous = p // whatever comes next is measured against this build
+		return p, false
 	}
 	s.crashes++
 	// Somebody else's SIGKILL says nothing against the build, unless it recurs.
-	bystander := killed(in.State()) && s.crashes == 1
-	if !bystander && s.previous != nil && s.previous.binary != in.binary {
-		s.rejected = rejection{in.sum, in.command}
+	bystander := killed(p.State()) && s.crashes == 1
+	if !bystander && s.previous != nil && s.previous.binary != p.binary {
+		s.rejected = rejection{p.sum, p.command}
 		s.restarting = s.previous
 	}
-	return s.restarting, s.restarting != in
+	return s.restarting, s.restarting != p
 }
 
 func killed(state *os.ProcessState) bool {
@@ -52,7 +52,7 @@ func killed(state *os.ProcessState) bool {
 }
 
 // restart brings a build up again, with growing pauses, until something serves.
-func (s *Supervisor) restart(dead *instance) {
+func (s *Supervisor) restart(dead *child) {
 	began := time.Now()
 	s.mu.Lock()
 	failures := max(0, s.crashes-1) // the first crash is answered at once
@@ -85,7 +85,7 @@ func (s *Supervisor) restart(dead *instance) {
 var errOvertaken = errors.New("a swap goes first")
 
 // restartOnce returns nothing if the dead process has no place to fill any more.
-func (s *Supervisor) restartOnce(dead *instance) (*instance, error) {
+func (s *Supervisor) restartOnce(dead *child) (*child, error) {
 	s.awaitSwaps()
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -195,10 +195,10 @@ func (s *Supervisor) Close(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { close(s.killed) })()
 	s.change.Lock()
 	s.mu.Lock()
-	in := s.serving
+	p := s.serving
 	s.mu.Unlock()
-	if in != nil {
-		s.retire(in)
+	if p != nil {
+		s.retire(p)
 	}
 	s.change.Unlock() // a restart that has not begun needs it to see that it must not
 	s.tasks.Wait()

@@ -1,8 +1,8 @@
-// Package server keeps one program serving: it starts each new build beside
+// Package supervisor keeps one program serving: it starts each new build beside
 // the running one, hands over when the new one says that it is ready, and
 // restarts what dies. The listening sockets are inherited, never closed, so
 // that a connection made at any moment finds somebody to accept it.
-package server
+package supervisor
 
 import (
 	"context"
@@ -71,9 +71,9 @@ type Supervisor struct {
 	retained *binaries
 
 	mu            sync.Mutex // guards what follows
-	serving       *instance
-	previous      *instance // the good one before serving; its process may be gone
-	restarting    *instance // the build that takes the place of a dead process
+	serving       *child
+	previous      *child // the good one before serving; its process may be gone
+	restarting    *child // the build that takes the place of a dead process
 	rejected      rejection
 	crashes       int // of this build in a row, each within the probation
 	swaps         int // under way or waiting; a restart lets them go first
@@ -132,19 +132,19 @@ type Swap struct {
 // again. On any error the old process serves on; the error is a *StartError if
 // the new process failed, or the context's cause.
 func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, error) {
-	return s.swap(ctx, c, func(sum fingerprint.Sum) (*instance, Outcome) { return s.compare(c, sum, retry) })
+	return s.swap(ctx, c, func(sum fingerprint.Sum) (*child, Outcome) { return s.compare(c, sum, retry) })
 }
 
 // Replace is as Swap, but also of a process that runs the same program.
 func (s *Supervisor) Replace(ctx context.Context, c Command) (Swap, error) {
-	return s.swap(ctx, c, func(fingerprint.Sum) (*instance, Outcome) {
+	return s.swap(ctx, c, func(fingerprint.Sum) (*child, Outcome) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.serving, Swapped
 	})
 }
 
-func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprint.Sum) (*instance, Outcome)) (Swap, error) {
+func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprint.Sum) (*child, Outcome)) (Swap, error) {
 	s.beginSwap()
 	defer s.endSwap()
 	s.change.Lock()
@@ -188,7 +188,7 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 }
 
 // compare decides what a swap to this build has to do.
-func (s *Supervisor) compare(c Command, sum fingerprint.Sum, retry bool) (*instance, Outcome) {
+func (s *Supervisor) compare(c Command, sum fingerprint.Sum, retry bool) (*child, Outcome) {
 	exact := s.Debugging != nil && s.Debugging()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,8 +218,8 @@ func (s *Supervisor) tidy() {
 }
 
 // bringUp starts a process and waits until it is ready to accept.
-func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum fingerprint.Sum) (*instance, error) {
-	in, err := s.spawn(c, binary, sum)
+func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum fingerprint.Sum) (*child, error) {
+	p, err := s.spawn(c, binary, sum)
 	if err != nil {
 		return nil, &StartError{Reason: "cannot be run: " + err.Error()}
 	}
@@ -227,26 +227,26 @@ func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum 
 	defer deadline.Stop()
 	var reason string
 	select {
-	case <-in.notify.Ready():
-		in.readyAt = time.Now()
-		in.output.pass()
-		return in, nil
-	case <-in.Done():
-		reason = "ended before it was ready (" + in.State().String() + ")"
+	case <-p.notify.Ready():
+		p.readyAt = time.Now()
+		p.output.pass()
+		return p, nil
+	case <-p.Done():
+		reason = "ended before it was ready (" + p.State().String() + ")"
 	case <-deadline.C:
 		reason = fmt.Sprintf("was not ready within %v (it has to send READY=1 to $NOTIFY_SOCKET)", s.ReadyTimeout)
 	case <-ctx.Done():
 	}
-	in.Kill()
-	in.notify.Close()
+	p.Kill()
+	p.notify.Close()
 	if reason == "" {
 		return nil, context.Cause(ctx)
 	}
-	return nil, &StartError{reason, in.output.lastLines(tailLines)}
+	return nil, &StartError{reason, p.output.lastLines(tailLines)}
 }
 
 // promote makes a new build's process, which is ready, the serving one.
-func (s *Supervisor) promote(in *instance) {
+func (s *Supervisor) promote(p *child) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.serving != nil {
@@ -254,14 +254,14 @@ func (s *Supervisor) promote(in *instance) {
 	}
 	s.rejected = rejection{}
 	s.crashes = 0 // those were another build's
-	s.serve(in)
+	s.serve(p)
 }
 
 // serve notes which process serves from now on and watches over it; s.mu is held.
-func (s *Supervisor) serve(in *instance) {
-	s.serving, s.restarting = in, nil
+func (s *Supervisor) serve(p *child) {
+	s.serving, s.restarting = p, nil
 	s.announce()
-	s.tasks.Go(func() { s.watch(in) })
+	s.tasks.Go(func() { s.watch(p) })
 }
 
 // announce wakes those who wait for a change; s.mu is held.
@@ -271,21 +271,21 @@ func (s *Supervisor) announce() {
 }
 
 // retire tells a process to stop and sees to it that it does.
-func (s *Supervisor) retire(in *instance) {
+func (s *Supervisor) retire(p *child) {
 	if s.BeforeStop != nil {
-		s.BeforeStop(in.PID())
+		s.BeforeStop(p.PID())
 	}
-	_ = in.Terminate()
+	_ = p.Terminate()
 	s.tasks.Go(func() {
 		deadline := time.NewTimer(s.DrainTimeout)
 		defer deadline.Stop()
 		select {
-		case <-in.Done():
+		case <-p.Done():
 		case <-deadline.C:
-			s.Reporter.Overran(in.PID(), s.DrainTimeout)
-			in.Kill()
+			s.Reporter.Overran(p.PID(), s.DrainTimeout)
+			p.Kill()
 		case <-s.killed:
-			in.Kill()
+			p.Kill()
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package server
+package supervisor
 
 import (
 	"errors"
@@ -49,12 +49,12 @@ func (b *binaries) keep(path string) (string, error) {
 	return name, nil
 }
 
-// keepOnly removes all names but those of the instances.
-func (b *binaries) keepOnly(instances ...*instance) {
+// keepOnly removes all names but those of the children.
+func (b *binaries) keepOnly(children ...*child) {
 	needed := make(map[string]bool)
-	for _, in := range instances {
-		if in != nil {
-			needed[in.binary] = true
+	for _, c := range children {
+		if c != nil {
+			needed[c.binary] = true
 		}
 	}
 	for name := range b.kept {

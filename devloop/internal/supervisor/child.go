@@ -1,4 +1,4 @@
-package server
+package supervisor
 
 import (
 	"fmt"
@@ -28,8 +28,8 @@ func (c Command) equal(d Command) bool {
 	return c.Path == d.Path && c.Dir == d.Dir && slices.Equal(c.Args, d.Args) && slices.Equal(c.Env, d.Env)
 }
 
-// An instance is one process of the server.
-type instance struct {
+// A child is one process of the server.
+type child struct {
 	*process.Process
 	command Command
 	binary  string // its own link to the binary, which a later build cannot replace
@@ -39,34 +39,34 @@ type instance struct {
 	readyAt time.Time
 }
 
-func (in *instance) pid() int {
-	if in == nil {
+func (p *child) pid() int {
+	if p == nil {
 		return 0
 	}
-	return in.PID()
+	return p.PID()
 }
 
 // spawn starts a process of the server on the listeners; its output is held
 // back until release.
-func (s *Supervisor) spawn(c Command, binary string, sum fingerprint.Sum) (*instance, error) {
+func (s *Supervisor) spawn(c Command, binary string, sum fingerprint.Sum) (*child, error) {
 	s.spawned++
 	socket, err := notify.Listen(filepath.Join(s.RunDir, fmt.Sprintf("notify-%d", s.spawned)))
 	if err != nil {
 		return nil, err
 	}
-	in := &instance{command: c, binary: binary, sum: sum, notify: socket, output: newOutput(s.Output)}
+	p := &child{command: c, binary: binary, sum: sum, notify: socket, output: newOutput(s.Output)}
 	cmd := exec.Command(binary, c.Args...)
 	cmd.Args[0] = c.Path
 	cmd.Dir = c.Dir
 	cmd.Env = environment(c.Env, socket.Path(), len(s.Listeners))
-	cmd.Stdout, cmd.Stderr = in.output, in.output
+	cmd.Stdout, cmd.Stderr = p.output, p.output
 	cmd.ExtraFiles = s.Listeners
-	in.Process, err = s.Starter.Start(cmd, syscall.SIGTERM)
+	p.Process, err = s.Starter.Start(cmd, syscall.SIGTERM)
 	if err != nil {
 		socket.Close()
 		return nil, err
 	}
-	return in, nil
+	return p, nil
 }
 
 // environment adds systemd's variables to env. LISTEN_PID is left out: it would
