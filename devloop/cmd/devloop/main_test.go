@@ -152,18 +152,3 @@ func nothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 }
-
-// TestDependencies keeps what only tests need out of the program.
-func TestDependencies(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", ".")
-	cmd.Env = testkit.GoEnv()
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path := range strings.FieldsSeq(string(out)) {
-		if path == "testing" || strings.HasPrefix(path, "github.com/rogpeppe/") || path == "devloop/internal/testkit" {
-			t.Errorf("devloop imports %s, which is for tests", path)
-		}
-	}
-}

@@ -32,7 +32,7 @@ type limits struct {
 	grace time.Duration
 }
 
-var usual = limits{patience: 20 * time.Second, grace: 2 * time.Second}
+func usualLimits() limits { return limits{patience: 20 * time.Second, grace: 2 * time.Second} }
 
 // A Launcher starts debuggers.
 type Launcher struct {
@@ -113,7 +113,7 @@ func (l *Launcher) Attach(ctx context.Context, pid int) (relay.Debugger, error) 
 
 func (l *Launcher) limit() limits {
 	if l.limits == nil {
-		return usual
+		return usualLimits()
 	}
 	return *l.limits
 }

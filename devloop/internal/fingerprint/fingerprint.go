@@ -72,11 +72,14 @@ func add(h *maphash.Hash, s section) {
 	h.Write(s.contents)
 }
 
-// lineTables names the sections that hold line numbers, and the table of
-// contents of all sections, which holds the size of the former.
-var lineTables = map[string]bool{
-	".gopclntab": true, ".go.module": true,
-	"__gopclntab": true, "__go_module": true,
+// isLineTable reports whether a section holds line numbers, or is the table of
+// contents of all sections, which holds the line table's size.
+func isLineTable(name string) bool {
+	switch name {
+	case ".gopclntab", ".go.module", "__gopclntab", "__go_module":
+		return true
+	}
+	return false
 }
 
 func elfSections(data []byte) ([]section, bool) {
@@ -94,7 +97,7 @@ func elfSections(data []byte) ([]section, bool) {
 			return nil, false
 		}
 		loaded := s.Flags&elf.SHF_ALLOC != 0
-		out = append(out, section{s.Name, s.Addr, loaded && !lineTables[s.Name], contents})
+		out = append(out, section{s.Name, s.Addr, loaded && !isLineTable(s.Name), contents})
 	}
 	return out, true
 }
@@ -116,7 +119,7 @@ func machoSections(data []byte) ([]section, bool) {
 		if s.Name == "__text" {
 			contents = withoutBuildID(contents)
 		}
-		out = append(out, section{s.Name, s.Addr, s.Seg != "__DWARF" && !lineTables[s.Name], contents})
+		out = append(out, section{s.Name, s.Addr, s.Seg != "__DWARF" && !isLineTable(s.Name), contents})
 	}
 	return out, true
 }

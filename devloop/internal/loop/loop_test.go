@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"devloop/internal/source"
 	"devloop/internal/supervisor"
 	"devloop/internal/testkit"
 )
@@ -155,72 +153,6 @@ func TestBroken(t *testing.T) {
 	if err := os.Remove(filepath.Join(h.Dir, "tmp")); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// TestSweep edits without telling anybody.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	h := start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		h.Sweep(ctx)
-	}()
-	h.serving()
-	h.write(bad)
-	testkit.Eventually(t, "the failure of an edit that nobody reported", func() bool { return h.Status().Failure != "" })
-	h.serves("1")
-	h.write(version("2", ""))
-	testkit.Eventually(t, "an edit that nobody reported", func() bool { return h.Status().Reloads == 1 })
-	testkit.Eventually(t, "the end of its reload", func() bool { return !h.Status().Building })
-	h.serves("2")
-	h.prints(`no event told of this edit, .*`, // once
-		`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
-	if h.events() {
-		t.Error("events() = true, and nobody reported an edit")
-	}
-	cancel()
-	testkit.Within(t, "the end of Sweep", swept)
-	h.build(0)
-	if !h.events() {
-		t.Error("events() = false after a build that was asked for, want true")
-	}
-}
-
-// TestMissed is how Sweep decides.
-func TestMissed(t *testing.T) {
-	t.Parallel()
-	h := start(t)
-	check := func(when string, want bool) {
-		t.Helper()
-		if tree, got := h.missed(); got != want {
-			t.Errorf("missed() = %v %t %s, want %t", tree.Since(source.Tree{}), got, when, want)
-		}
-	}
-	check("before the first build", false)
-	gate := testkit.NewGate(t)
-	code := h.background(gate.Arg())
-	_, open := gate.Hold()
-	h.write(version("2", ""))
-	check("during a build", false)
-	open()
-	testkit.Within(t, "the end of Build", code)
-	check("after an edit during a build", true)
-	h.build(0)
-	check("after a build", false)
-	if err := os.WriteFile(filepath.Join(h.Dir, "tmp", "x.go"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	check("after a source was written beside the output", false)
-	if err := os.Remove(filepath.Join(h.Dir, "tmp", "x.go")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(h.Dir, versionFile)); err != nil {
-		t.Fatal(err)
-	}
-	check("after a source was removed", true)
 }
 
 func TestCloseDuringBuild(t *testing.T) {

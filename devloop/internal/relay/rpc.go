@@ -95,7 +95,7 @@ func (c *rpcConn) read() (rpcMessage, error) {
 	return m, err
 }
 
-var errNoMethod = &rpcFormatError{errors.New("a request has no method")}
+func noMethod() error { return &rpcFormatError{errors.New("a request has no method")} }
 
 func (c *rpcConn) write(m rpcMessage) error {
 	const patience = 10 * time.Second
@@ -142,7 +142,7 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 		return
 	}
 	if err == nil && first.Method == "" {
-		err = errNoMethod
+		err = noMethod()
 	}
 	if err == nil {
 		err = r.claim(ctx, h)

@@ -298,7 +298,7 @@ func (s *rpcSession) request(m rpcMessage) {
 		s.send(rpcMessage{ID: m.ID, Result: json.RawMessage("{}")})
 		s.ended = true
 	case m.Method == "":
-		s.fail(errNoMethod)
+		s.fail(noMethod())
 	case s.backend == nil:
 		s.held = append(s.held, m)
 	case m.Method == methodCommand && waits(m):

@@ -1,0 +1,121 @@
+package loop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"devloop/internal/source"
+	"devloop/internal/testkit"
+)
+
+// TestSweeper checks what follows from each look at the sources.
+func TestSweeper(t *testing.T) {
+	t.Parallel()
+	const relaxed, busy = time.Second, 250 * time.Millisecond
+	one, other := source.Tree{"a.go": {}}, source.Tree{"a.go": {}, "b.go": {}}
+	none := source.Tree{} // all files were removed, which is an edit too
+	tests := []struct {
+		name  string
+		begin sweeper
+		look  look
+		want  move
+		end   sweeper
+	}{
+		{"nothing edited", sweeper{}, look{}, move{wait: relaxed}, sweeper{}},
+		{"nothing edited, a slow look", sweeper{}, look{took: time.Second}, move{wait: 50 * time.Second}, sweeper{}},
+		{"an edit", sweeper{}, look{edited: one}, move{wait: patience}, sweeper{seen: one}},
+		{"an edit, a slow look", sweeper{}, look{edited: one, took: time.Second}, move{wait: patience}, sweeper{seen: one}},
+		{"all files removed", sweeper{}, look{edited: none}, move{wait: patience}, sweeper{seen: none}},
+		{"air took the edit", sweeper{seen: one}, look{reported: true}, move{wait: relaxed}, sweeper{}},
+		{"another edit meanwhile", sweeper{seen: one}, look{edited: other}, move{wait: patience}, sweeper{seen: other}},
+		{"air does not take the edit", sweeper{seen: one}, look{edited: one, reported: true}, move{wait: relaxed, build: true}, sweeper{}},
+		{"air never reported an edit", sweeper{seen: one}, look{edited: one}, move{wait: relaxed, build: true, notice: true}, sweeper{busy: true}},
+		{"all files removed, and air never reported an edit", sweeper{seen: none}, look{edited: none}, move{wait: relaxed, build: true, notice: true}, sweeper{busy: true}},
+		{"busy, nothing edited", sweeper{busy: true}, look{}, move{wait: busy}, sweeper{busy: true}},
+		{"busy, a slow look", sweeper{busy: true}, look{took: time.Second}, move{wait: 10 * time.Second}, sweeper{busy: true}},
+		{"busy, an edit", sweeper{busy: true}, look{edited: one}, move{wait: busy, build: true}, sweeper{busy: true}},
+		{"busy, until air reports", sweeper{busy: true}, look{reported: true}, move{wait: relaxed}, sweeper{}},
+		{"busy, until air reports, and another edit", sweeper{busy: true}, look{edited: one, reported: true}, move{wait: patience}, sweeper{seen: one}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := tt.begin
+			if got := s.step(tt.look); got != tt.want {
+				t.Errorf("%+v.step(%+v) = %+v, want %+v", tt.begin, tt.look, got, tt.want)
+			}
+			if !reflect.DeepEqual(s, tt.end) {
+				t.Errorf("%+v.step(%+v) leaves %+v, want %+v", tt.begin, tt.look, s, tt.end)
+			}
+		})
+	}
+}
+
+// TestSweep edits without telling anybody.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		h.Sweep(ctx)
+	}()
+	h.serving()
+	h.write(bad)
+	testkit.Eventually(t, "the failure of an edit that nobody reported", func() bool { return h.Status().Failure != "" })
+	h.serves("1")
+	h.write(version("2", ""))
+	testkit.Eventually(t, "an edit that nobody reported", func() bool { return h.Status().Reloads == 1 })
+	testkit.Eventually(t, "the end of its reload", func() bool { return !h.Status().Building })
+	h.serves("2")
+	h.prints(`no event told of this edit, .*`, // once
+		`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
+	if h.events() {
+		t.Error("events() = true, and nobody reported an edit")
+	}
+	cancel()
+	testkit.Within(t, "the end of Sweep", swept)
+	h.build(0)
+	if !h.events() {
+		t.Error("events() = false after a build that was asked for, want true")
+	}
+}
+
+// TestMissed checks which edits Sweep sees.
+func TestMissed(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	check := func(when string, want bool) {
+		t.Helper()
+		if got := h.missed(); (got != nil) != want {
+			t.Errorf("missed() = %v %s, want a tree: %t", got, when, want)
+		}
+	}
+	check("before the first build", false)
+	gate := testkit.NewGate(t)
+	code := h.background(gate.Arg())
+	_, open := gate.Hold()
+	h.write(version("2", ""))
+	check("during a build", false)
+	open()
+	testkit.Within(t, "the end of Build", code)
+	check("after an edit during a build", true)
+	h.build(0)
+	check("after a build", false)
+	if err := os.WriteFile(filepath.Join(h.Dir, "tmp", "x.go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check("after a source was written beside the output", false)
+	if err := os.Remove(filepath.Join(h.Dir, "tmp", "x.go")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(h.Dir, versionFile)); err != nil {
+		t.Fatal(err)
+	}
+	check("after a source was removed", true)
+}
