@@ -40,7 +40,7 @@ func TestAgentIsAProcess(t *testing.T) {
 		}
 	}))
 	defer platform.Close()
-	driver, err := processes.New(filepath.Join(t.TempDir(), "instances"))
+	driver, err := processes.New(processes.Settings{Directory: filepath.Join(t.TempDir(), "instances")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,8 +70,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, s strea
 		return workspaces(ctx, args, getenv, s)
 	case "agent":
 		return runAgent(ctx, args, getenv, s)
-	case "keep":
-		return processes.Keep(args)
+	case "keeper":
+		return processes.RunKeeper(args)
 	case "-h", "-help", "--help", "help":
 		_, err := io.WriteString(s.out, help())
 		return errors.Join(err, noMore(name, args))
@@ -117,7 +117,7 @@ func help() string {
 	for _, v := range append(verbs(),
 		verb{name: "ws", help: "use a server: list, create, follow and much more; 'ws -h' lists it all"},
 		verb{name: "agent", help: "run the reference agent of one workspace; the server starts it"},
-		verb{name: "keep", help: "watch over an agent that is a process; the server starts it"},
+		verb{name: "keeper", help: "start and watch one agent as a process; only the server runs it"},
 		verb{name: "version", help: "print what was built"}) {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.help)
 	}

@@ -23,7 +23,7 @@ import (
 // TestMain is also the program itself, when a test starts it, or the program
 // starts itself with an environment of its own.
 func TestMain(m *testing.M) {
-	if os.Getenv("WORKSPACE_SERVER_TEST_RUN") == "1" || len(os.Args) > 1 && (os.Args[1] == "keep" || os.Args[1] == "agent") {
+	if os.Getenv("WORKSPACE_SERVER_TEST_RUN") == "1" || len(os.Args) > 1 && (os.Args[1] == "keeper" || os.Args[1] == "agent") {
 		main()
 		return
 	}
@@ -180,7 +180,8 @@ func TestVerbs(t *testing.T) {
 		{[]string{"token", "create", "-role=workspace", "-workspace=ws_none"}, []string{state}, 1, "", `There is no workspace "ws_none"`},
 		{[]string{"agent", "x"}, nil, 1, "", `unexpected argument "x" after agent`},
 		{[]string{"agent"}, []string{"WORKSPACE_TOKEN=a b"}, 1, "", "WORKSPACE_ID has to be the workspace's id"},
-		{[]string{"keep"}, nil, 1, "", "keep is started by the server, not by people"},
+		{[]string{"keeper"}, nil, 1, "", "only the server runs this verb: start a workspace, and it starts the keeper"},
+		{[]string{"keep"}, nil, 1, "", `unknown verb "keep"`},
 		{[]string{"ws"}, nil, 2, "", "Usage: workspace-server ws VERB"},
 		{[]string{"ws", "--help"}, []string{"ENV=prod"}, 0, config.ClientTable(), ""},
 		{[]string{"version", "1"}, nil, 1, "", `unexpected argument "1" after version`},

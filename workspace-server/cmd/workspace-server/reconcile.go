@@ -34,7 +34,7 @@ func provisioner(ctx context.Context, cfg config.Config, s *store.Store) (provis
 		return nil, err
 	}
 	if cfg.Provisioner == config.Processes {
-		return processes.New(filepath.Join(cfg.StateDirectory, "agents", installation))
+		return processes.New(processes.Settings{Directory: filepath.Join(cfg.StateDirectory, "agents", installation)})
 	}
 	settings := docker.Settings{
 		Host: cfg.Docker.Host, Installation: installation, Image: cfg.Docker.Image, Network: cfg.Docker.Network,

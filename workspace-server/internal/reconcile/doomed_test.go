@@ -87,7 +87,7 @@ func newServer(s *store.Store, dir, owner string, log *slog.Logger) (*Reconciler
 		Secrets:  values{envMade: filepath.Join(dir, "made"), envRace: noLinger},
 		Platform: "http://127.0.0.1:1",
 	}
-	driver, err := process.New(filepath.Join(dir, "agents"))
+	driver, err := process.New(process.Settings{Directory: filepath.Join(dir, "agents")})
 	return &Reconciler{Desk: s, Provisioner: driver, Outfitter: l, Owner: owner, Log: log}, err
 }
 

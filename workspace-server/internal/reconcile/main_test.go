@@ -14,7 +14,7 @@ import (
 // TestMain is also a server that is to be killed, and the programs that servers
 // start.
 func TestMain(m *testing.M) {
-	verbs := map[string]func(args []string) error{"doomed": doomed, "keep": process.Keep, "agent": agent}
+	verbs := map[string]func(args []string) error{"doomed": doomed, "keeper": process.RunKeeper, "agent": agent}
 	if len(os.Args) > 1 && verbs[os.Args[1]] != nil {
 		if err := verbs[os.Args[1]](os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -47,12 +47,14 @@ func importRules() map[string]rule {
 			[]string{"internal/catalog", "internal/provision", "internal/token", "internal/workspace"},
 			"it combines what other packages store, and sees them through interfaces",
 		},
-		"internal/provision": {nil, "a driver can be written and tested without the rest of the server"},
+		"internal/provision": {
+			[]string{"internal/workspace"}, "a driver can be written and tested without the rest of the server",
+		},
 		"internal/provision/docker": {
 			[]string{"internal/provision", "internal/workspace"}, "it knows an engine, and not who asks for instances",
 		},
 		"internal/provision/process": {
-			[]string{"internal/private", "internal/provision"}, "it knows processes and records, and not who asks for instances",
+			[]string{"internal/private", "internal/provision", "internal/workspace"}, "it knows processes and records, and not who asks for instances",
 		},
 		"internal/provision/provisiontest": {
 			[]string{"internal/provision", "internal/systemd"}, "it holds tests for drivers, and the agent that they start",

@@ -2,7 +2,8 @@ package process
 
 import "syscall"
 
-// attached has a process lead a session of its own, and end with its keeper.
+// attached gives an agent a session of its own, and has the kernel end it with its
+// keeper.
 func attached() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }

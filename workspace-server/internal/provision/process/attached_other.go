@@ -4,6 +4,6 @@ package process
 
 import "syscall"
 
-// attached has a process lead a session of its own. Where the system has no way
-// to end it with its keeper, it ends when the server does not want it any more.
+// attached gives an agent a session of its own. This system cannot end it with its
+// keeper: it ends when the server answers that it is not wanted.
 func attached() *syscall.SysProcAttr { return detached() }

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// maxLog is how much of what an agent writes is kept: two files, each of which
-// has at most half of it.
+// maxLog is how much of an agent's log is kept, in bytes: two files of at most half
+// of it each.
 const maxLog = 10 << 20
 
-// followEvery is how often a log is read that is followed.
+// followEvery is how often a reader that follows a log looks for more.
 const followEvery = 50 * time.Millisecond
 
 // log is an agent's log as its keeper writes it.
@@ -46,7 +46,7 @@ func (l *log) open() (err error) {
 	return nil
 }
 
-// Write never fails: an agent does not end because its log cannot be written.
+// Write never fails: an agent must not end because its log cannot be written.
 func (l *log) Write(p []byte) (int, error) {
 	if l.size > 0 && l.size+int64(len(p)) > l.limit {
 		_ = l.f.Close()
@@ -63,18 +63,18 @@ func (l *log) Write(p []byte) (int, error) {
 
 func (l *log) Close() error { return l.f.Close() }
 
-// Logs is described at provision.Provisioner. Of a log that grows faster than it
-// is read, parts are left out.
+// Logs implements provision.Provisioner. If the log grows faster than it is read,
+// parts are left out.
 func (d *Driver) Logs(ctx context.Context, workspace string, tail int, follow bool) (io.ReadCloser, error) {
-	k, err := d.find(ctx, workspace)
+	current, err := d.find(ctx, workspace)
 	if err != nil {
 		return nil, err
 	}
-	r, err := openLogs(ctx, k, tail, follow)
+	r, err := openLogs(ctx, current.dir(), tail, follow)
 	if errors.Is(err, fs.ErrNotExist) {
 		// It was removed, or a later one took its place.
-		if k, err = d.find(ctx, workspace); err == nil {
-			r, err = openLogs(ctx, k, tail, follow)
+		if current, err = d.find(ctx, workspace); err == nil {
+			r, err = openLogs(ctx, current.dir(), tail, follow)
 		}
 	}
 	if err != nil {
@@ -83,21 +83,21 @@ func (d *Driver) Logs(ctx context.Context, workspace string, tail int, follow bo
 	return r, nil
 }
 
-// reader reads the older file, and then the newer one.
+// reader reads the older file of a log, and then the newer one.
 type reader struct {
 	ctx    context.Context // of the caller, until Close
-	dir    string
+	dir    string          // of the generation
 	follow bool
 	closed chan struct{}
 	once   sync.Once
 
 	mu    sync.Mutex // held by Read
-	alive *os.File   // tells when the agent has ended
-	files []*os.File // the first is read; the last is the newest that is known
+	alive *os.File   // locked until the agent has ended
+	files []*os.File // the first is read; the last is the newest known
 }
 
-func openLogs(ctx context.Context, k kept, tail int, follow bool) (_ *reader, err error) {
-	r := &reader{ctx: ctx, dir: k.dir(), follow: follow, closed: make(chan struct{})}
+func openLogs(ctx context.Context, dir string, tail int, follow bool) (_ *reader, err error) {
+	r := &reader{ctx: ctx, dir: dir, follow: follow, closed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -112,7 +112,7 @@ func openLogs(ctx context.Context, k kept, tail int, follow bool) (_ *reader, er
 	return r, seekLines(r.files, tail)
 }
 
-// openFiles opens both files, or the one that there is.
+// openFiles opens both files of a log, or the only one.
 func openFiles(dir string) ([]*os.File, error) {
 	newer, err := os.Open(filepath.Join(dir, logFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +122,7 @@ func openFiles(dir string) ([]*os.File, error) {
 	switch {
 	case err == nil && newer != nil && !same(older, newer):
 		return []*os.File{older, newer}, nil
-	case err == nil && newer != nil: // it has been renamed meanwhile
+	case err == nil && newer != nil: // the keeper has renamed it meanwhile
 		return []*os.File{newer}, older.Close()
 	case err == nil:
 		return []*os.File{older}, nil
@@ -143,33 +143,16 @@ func same(a, b *os.File) bool {
 	return err == nil && os.SameFile(ai, bi)
 }
 
-// seekLines sets the files to where their last n lines begin; all, if n is
+// seekLines moves the files to where their last n lines begin; all, if n is
 // negative.
 func seekLines(files []*os.File, n int) error {
 	if n < 0 {
 		return nil
 	}
 	buf := make([]byte, 64<<10)
-	lines, last := 0, byte('\n')
-	for _, f := range files {
-		for {
-			got, err := f.Read(buf)
-			if got > 0 {
-				lines, last = lines+bytes.Count(buf[:got], []byte{'\n'}), buf[got-1]
-			}
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	if last != '\n' {
-		lines++
+	lines, err := countLines(files, buf) // which leaves the files at their ends
+	if err != nil || n == 0 {
+		return err
 	}
 	skip := lines - n
 	for _, f := range files {
@@ -184,7 +167,31 @@ func seekLines(files []*os.File, n int) error {
 	return nil
 }
 
-// skipLines returns where a file goes on after that many lines, or its end.
+// countLines reads files to their ends, and counts a last line without an end, too.
+func countLines(files []*os.File, buf []byte) (int, error) {
+	lines, last := 0, byte('\n')
+	for _, f := range files {
+		for {
+			n, err := f.Read(buf)
+			if n > 0 {
+				lines, last = lines+bytes.Count(buf[:n], []byte{'\n'}), buf[n-1]
+			}
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	if last != '\n' {
+		lines++
+	}
+	return lines, nil
+}
+
+// skipLines returns the offset after that many lines of a file, or its end, and
+// takes the lines that it skipped from skip.
 func skipLines(f *os.File, buf []byte, skip *int) (at int64, err error) {
 	for *skip > 0 {
 		n, err := f.ReadAt(buf, at)
@@ -208,19 +215,17 @@ func skipLines(f *os.File, buf []byte, skip *int) (at int64, err error) {
 	return at, nil
 }
 
-// Read reads on until the end of what is there, or of the agent.
+// Read waits for more while it follows an agent that runs. It fails with
+// fs.ErrClosed once the reader is closed, and with the caller's context.
 func (r *reader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		select {
-		case <-r.closed:
-			return 0, fs.ErrClosed
-		case <-r.ctx.Done():
-			return 0, r.ctx.Err()
-		default:
+		if err := r.ended(); err != nil {
+			return 0, err
 		}
-		// The keeper ends after the last line was written.
+		// This comes before the read: a keeper ends after it wrote the last line, so
+		// if it does not run now, what is read now is all.
 		running, err := locked(r.alive)
 		if err != nil {
 			return 0, err
@@ -229,37 +234,58 @@ func (r *reader) Read(p []byte) (int, error) {
 		if n > 0 || len(p) == 0 || err != nil && !errors.Is(err, io.EOF) {
 			return n, err
 		}
-		if len(r.files) > 1 {
-			if err := r.files[0].Close(); err != nil {
-				return 0, err
-			}
-			r.files = r.files[1:]
-			continue
-		}
-		if !r.follow {
+		more, err := r.advance()
+		switch {
+		case err != nil:
+			return 0, err
+		case more:
+		case !r.follow || !running:
 			return 0, io.EOF
-		}
-		// What was written to this file before the next was made is still read
-		// first.
-		if next, err := r.next(); next || err != nil {
-			if err != nil {
-				return 0, err
-			}
-			continue
-		}
-		if !running {
-			return 0, io.EOF
-		}
-		select {
-		case <-time.After(followEvery):
-		case <-r.closed:
-		case <-r.ctx.Done():
+		default:
+			r.pause()
 		}
 	}
 }
 
-// next opens what comes after the only file, if there is anything.
-func (r *reader) next() (bool, error) {
+// ended returns why the reader reads no more, or nil.
+func (r *reader) ended() error {
+	select {
+	case <-r.closed:
+		return fs.ErrClosed
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	default:
+		return nil
+	}
+}
+
+// pause waits until there may be more to read.
+func (r *reader) pause() {
+	select {
+	case <-time.After(followEvery):
+	case <-r.closed:
+	case <-r.ctx.Done():
+	}
+}
+
+// advance goes on to the next file, once the first is read to its end. It reports
+// whether there may be more to read at once: the keeper may have written to the
+// last file just before it began a new one, so that file is read once more.
+func (r *reader) advance() (bool, error) {
+	if len(r.files) > 1 {
+		err := r.files[0].Close()
+		r.files = r.files[1:]
+		return true, err
+	}
+	if !r.follow {
+		return false, nil
+	}
+	return r.openNext()
+}
+
+// openNext opens the files that the keeper began after the only one, and reports
+// whether there are any.
+func (r *reader) openNext() (bool, error) {
 	files, err := openFiles(r.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // removed
@@ -280,7 +306,7 @@ func (r *reader) next() (bool, error) {
 	return len(files) > 0, err
 }
 
-// Close ends a Read, too.
+// Close ends a Read that waits, too.
 func (r *reader) Close() (err error) {
 	r.once.Do(func() {
 		close(r.closed)

@@ -13,14 +13,15 @@ import (
 	"testing"
 )
 
-// written is a generation whose keeper is this test.
-func written(t *testing.T) (kept, *os.File) {
+// written returns the directory of a generation whose keeper is this test, and
+// the file that is locked until that is closed.
+func written(t *testing.T) (dir string, alive *os.File) {
 	t.Helper()
-	k := kept{place: t.TempDir(), record: record{Generation: 1}}
-	if err := os.Mkdir(k.dir(), 0o700); err != nil {
+	dir = generationDir(t.TempDir(), 1)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	alive, err := os.Create(filepath.Join(k.dir(), aliveFile))
+	alive, err := os.Create(filepath.Join(dir, aliveFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,12 +29,12 @@ func written(t *testing.T) (kept, *os.File) {
 		t.Fatal(ok, err)
 	}
 	t.Cleanup(func() { _ = alive.Close() })
-	return k, alive
+	return dir, alive
 }
 
-func writeLog(t *testing.T, k kept, limit int64, parts ...string) {
+func writeLog(t *testing.T, dir string, limit int64, parts ...string) {
 	t.Helper()
-	l, err := openLog(k.dir(), limit)
+	l, err := openLog(dir, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +78,9 @@ func TestTail(t *testing.T) {
 		{[]string{"larger than a file may be\n", "b\n"}, 12, -1, "larger than a file may be\nb\n"},
 	}
 	for _, tt := range tests {
-		k, _ := written(t)
-		writeLog(t, k, tt.limit, tt.parts...)
-		r, err := openLogs(t.Context(), k, tt.tail, false)
+		dir, _ := written(t)
+		writeLog(t, dir, tt.limit, tt.parts...)
+		r, err := openLogs(t.Context(), dir, tt.tail, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,12 +94,12 @@ func TestTail(t *testing.T) {
 // However much is written, what is kept is bounded; and who follows sees it all.
 func TestLogIsBounded(t *testing.T) {
 	const limit, lines = 1000, 2000
-	k, alive := written(t)
-	l, err := openLog(k.dir(), limit)
+	dir, alive := written(t)
+	l, err := openLog(dir, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := openLogs(t.Context(), k, 0, true)
+	r, err := openLogs(t.Context(), dir, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	var size int64
 	for _, name := range []string{logFile, olderLog} {
-		info, err := os.Stat(filepath.Join(k.dir(), name))
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,16 +137,16 @@ func TestLogIsBounded(t *testing.T) {
 
 // One that falls behind misses something, but goes on with whole files.
 func TestLogIsFasterThanItsReader(t *testing.T) {
-	k, alive := written(t)
-	if _, err := openLogs(t.Context(), k, 0, true); err == nil {
+	dir, alive := written(t)
+	if _, err := openLogs(t.Context(), dir, 0, true); err == nil {
 		t.Fatal("there is no log yet, and it can be opened")
 	}
-	writeLog(t, k, 12, "one\n")
-	r, err := openLogs(t.Context(), k, -1, true)
+	writeLog(t, dir, 12, "one\n")
+	r, err := openLogs(t.Context(), dir, -1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeLog(t, k, 12, "two\n", "tre\n", "for\n")
+	writeLog(t, dir, 12, "two\n", "tre\n", "for\n")
 	if err := alive.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,12 +158,12 @@ func TestLogIsFasterThanItsReader(t *testing.T) {
 
 // A log that cannot be written does not end the agent.
 func TestLogCannotBeWritten(t *testing.T) {
-	k, _ := written(t)
-	l, err := openLog(k.dir(), 12)
+	dir, _ := written(t)
+	l, err := openLog(dir, 12)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(k.dir()); err != nil {
+	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -170,13 +171,13 @@ func TestLogCannotBeWritten(t *testing.T) {
 			t.Errorf("Write = %d, %v, want 5, nil", n, err)
 		}
 	}
-	if err := os.Mkdir(k.dir(), 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(l, "back\n"); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(filepath.Join(k.dir(), logFile)); err != nil || string(text) != "back\n" {
+	if text, err := os.ReadFile(filepath.Join(dir, logFile)); err != nil || string(text) != "back\n" {
 		t.Errorf("the log has %q, %v, want what was written since it can be", text, err)
 	}
 	if err := l.Close(); err != nil {

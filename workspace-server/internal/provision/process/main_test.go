@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	switch os.Args[1] {
-	case "keep":
-		if err := Keep(os.Args[2:]); err != nil {
+	case keeperVerb:
+		if err := RunKeeper(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 
 // serve is a server of an installation that starts what it reads.
 func serve(dir string) int {
-	d, err := New(dir)
+	d, err := New(Settings{Directory: dir})
 	if err != nil {
 		return 1
 	}
@@ -83,7 +83,7 @@ func serve(dir string) int {
 
 func newDriver(t *testing.T, dir string) *Driver {
 	t.Helper()
-	d, err := New(dir)
+	d, err := New(Settings{Directory: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -323,12 +323,13 @@ func TestStartFails(t *testing.T) {
 		spec provision.Spec
 		want string // part of the error
 	}{
-		{change(func(s *provision.Spec) { s.Env["A"] = "b\x00c" }), "the agent does not run: "},
-		{change(func(s *provision.Spec) { s.Env["A=B"] = "" }), "cannot be a variable's name"},
-		{change(func(s *provision.Spec) { s.Env[""] = "a" }), "cannot be a variable's name"},
-		{change(func(s *provision.Spec) { s.Plugins = map[string]string{"../x": "/"} }), "cannot be a plugin's name"},
-		{change(func(s *provision.Spec) { s.Plugins = map[string]string{"": "/"} }), "cannot be a plugin's name"},
+		{change(func(s *provision.Spec) { s.Env["A"] = "b\x00c" }), `The variable "A" holds a NUL byte`},
+		{change(func(s *provision.Spec) { s.Env["A=B"] = "" }), `A variable cannot have the name "A=B".`},
+		{change(func(s *provision.Spec) { s.Env[""] = "a" }), `A variable cannot have the name "".`},
+		{change(func(s *provision.Spec) { s.Plugins = map[string]string{"../x": "/"} }), `A plugin cannot have the name "../x".`},
+		{change(func(s *provision.Spec) { s.Plugins = map[string]string{"": "/"} }), `A plugin cannot have the name "".`},
 		{change(func(s *provision.Spec) { s.Generation = -1 }), "not negative"},
+		{change(func(s *provision.Spec) { s.Env["A"] = strings.Repeat("a", 1<<20) }), "the agent does not run: "},
 	}
 	for _, tt := range tests {
 		if in, err := d.Start(t.Context(), tt.spec); err == nil || provision.IsAbsent(err) || !strings.Contains(err.Error(), tt.want) {

@@ -24,4 +24,4 @@ func closeOnExec(int) {}
 
 func killGroup(int) {}
 
-func exitOf(state *os.ProcessState) exit { return exit{Code: state.ExitCode()} }
+func exitOf(state *os.ProcessState) exitRecord { return exitRecord{Code: state.ExitCode()} }

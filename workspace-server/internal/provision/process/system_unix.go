@@ -9,15 +9,15 @@ import (
 	"syscall"
 )
 
-// What a keeper is told: to ask the agent to end, and to end it.
+// The signals to a keeper: ask the agent to end, and end it at once.
 const (
 	signalStop = syscall.SIGTERM
 	signalKill = syscall.SIGUSR1
 )
 
-// tryLock takes a lock on a file, alone or with others, unless it is taken. It
-// belongs to what was opened, also in the processes that inherit that, and goes
-// when the last of them has closed it.
+// tryLock takes a lock on a file, alone or shared, unless another holds it. The lock
+// belongs to the open file, which child processes can inherit, and is released
+// when the last of them closes it.
 func tryLock(f *os.File, alone bool) (bool, error) {
 	how := syscall.LOCK_SH
 	if alone {
@@ -47,18 +47,18 @@ func tryLock(f *os.File, alone bool) (bool, error) {
 	return true, nil
 }
 
-// detached sets a process apart from the terminal and its signals.
+// detached gives a process a session of its own, apart from the terminal and its signals.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 
-// killGroup ends an agent with what it started, and does nothing if all have ended.
+// killGroup ends an agent and the processes that it started, if any run.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
-// exitOf says how a process ended, with the code that a shell would give.
-func exitOf(state *os.ProcessState) exit {
+// exitOf says how a process ended, with the exit code that a shell reports.
+func exitOf(state *os.ProcessState) exitRecord {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exit{128 + int(status.Signal()), fmt.Sprintf("The agent was ended by a signal: %v.", status.Signal())}
+		return exitRecord{128 + int(status.Signal()), fmt.Sprintf("The agent was ended by a signal: %v.", status.Signal())}
 	}
-	return exit{state.ExitCode(), fmt.Sprintf("The agent exited with code %d.", state.ExitCode())}
+	return exitRecord{state.ExitCode(), fmt.Sprintf("The agent exited with code %d.", state.ExitCode())}
 }

@@ -11,29 +11,42 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-
-	"workspace-server/internal/private"
 )
 
-// apart is the argument of a keeper that nobody waits for.
-const apart = "apart"
+// The arguments of a keeper: the program's verb, and what is added for the keeper
+// itself, which no process waits for.
+const (
+	keeperVerb = "keeper"
+	apart      = "apart"
+)
 
-// drainTime is how long a keeper reads what an agent's own children write when
-// the agent has ended.
+// The descriptors that a keeper inherits, besides the standard ones.
+const (
+	fdLock   = 3 + iota // of the workspace's directory
+	fdAlive             // of the file that is locked as long as the keeper runs
+	fdSocket            // of the agent's listener
+)
+
+// done is a keeper's answer once the agent runs; any other is an error.
+const done = "done\n"
+
+// drainTime is how long a keeper reads what processes that the agent started
+// still write once the agent has ended.
 const drainTime = time.Second
 
-// Keep is the verb "keep", with its arguments. A driver starts it; it is of no
-// use to people.
-func Keep(args []string) error {
+// RunKeeper is the verb "keeper", with its arguments. Only a driver starts it: it
+// fails if the descriptors that a driver passes are missing.
+func RunKeeper(args []string) error {
 	lock, alive, socket := os.NewFile(fdLock, "lock"), os.NewFile(fdAlive, "alive"), os.NewFile(fdSocket, "socket")
 	if info, err := lock.Stat(); err != nil || !info.IsDir() {
-		return errors.New("keep is started by the server, not by people")
+		return errors.New("only the server runs this verb: start a workspace, and it starts the keeper")
 	}
 	if len(args) == 1 && args[0] == apart {
-		return keep(lock, alive, socket)
+		return watch(lock, alive, socket)
 	}
-	// The keeper is to be nobody's child, so that nobody has to wait for it.
-	cmd, err := self("keep", apart)
+	// The keeper must be no one's child, so that no one needs to wait for it: this
+	// process starts it, and ends.
+	cmd, err := self(keeperVerb, apart)
 	if err != nil {
 		return err
 	}
@@ -44,14 +57,15 @@ func Keep(args []string) error {
 	return cmd.Start()
 }
 
-// keep runs an agent to its end.
-func keep(lock, alive, socket *os.File) error {
+// watch starts an agent and stays until its end.
+func watch(lock, alive, socket *os.File) error {
 	for _, fd := range []int{fdLock, fdAlive, fdSocket} {
 		closeOnExec(fd)
 	}
-	// The program would end at the second of these. Those that nobody looks at
-	// do nothing, and still are not ignored by the agent: SIGPIPE comes when the
-	// server does not listen any more.
+	// The program ends at a second SIGINT or SIGTERM, so both are reset. Signals
+	// that go to a channel no one reads do nothing to the keeper, and the agent
+	// does not inherit them as ignored. SIGPIPE comes when the server has stopped
+	// listening.
 	signal.Reset(os.Interrupt, syscall.SIGTERM)
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGHUP, syscall.SIGPIPE)
 	stop, kill := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -60,17 +74,18 @@ func keep(lock, alive, socket *os.File) error {
 	// An agent ends with the thread that started it.
 	runtime.LockOSThread()
 
-	k, err := begin(socket)
+	k, err := startAgent(socket)
 	if err != nil {
 		_, _ = io.WriteString(os.Stdout, err.Error())
 		return err
 	}
-	// The start is over, and who waits for that may go on.
+	// The start is over. Closing the lock lets the next call begin.
 	if err := errors.Join(lock.Close(), socket.Close()); err != nil {
 		return errors.Join(err, k.abort())
 	}
-	_, _ = io.WriteString(os.Stdout, done) // nobody may be there to hear it
+	_, _ = io.WriteString(os.Stdout, done) // the server may have gone
 	_ = os.Stdout.Close()
+
 	ended := make(chan struct{})
 	go func() {
 		for {
@@ -89,19 +104,20 @@ func keep(lock, alive, socket *os.File) error {
 	return errors.Join(err, alive.Close())
 }
 
-// keeping is an agent that runs.
-type keeping struct {
-	dir    string
+// keeper is what this process knows of the agent that it watches.
+type keeper struct {
+	dir    string // of the generation
 	agent  *os.Process
 	output *os.File
 	copied chan struct{} // closed when all output is in the log
 }
 
-// begin starts the agent and writes it down.
-func begin(socket *os.File) (*keeping, error) {
+// startAgent reads the plan from the standard input, starts the agent, and
+// records that it runs.
+func startAgent(socket *os.File) (*keeper, error) {
 	var p plan
 	if err := json.NewDecoder(os.Stdin).Decode(&p); err != nil {
-		return nil, fmt.Errorf("read what to keep: %w", err)
+		return nil, fmt.Errorf("read the plan: %w", err)
 	}
 	_ = os.Stdin.Close()
 	log, err := openLog(p.Dir, maxLog)
@@ -123,34 +139,30 @@ func begin(socket *os.File) (*keeping, error) {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return nil, errors.Join(err, r.Close(), log.Close())
 	}
-	k := &keeping{dir: p.Dir, agent: cmd.Process, output: r, copied: make(chan struct{})}
+	k := &keeper{dir: p.Dir, agent: cmd.Process, output: r, copied: make(chan struct{})}
 	go func() {
 		defer close(k.copied)
 		_, _ = io.Copy(log, r)
 		_ = log.Close()
 	}()
 	p.Record.Keeper = os.Getpid()
-	text, err := json.Marshal(p.Record)
-	if err == nil {
-		err = private.Replace(filepath.Join(p.Dir, recordFile), append(text, '\n'))
-	}
-	if err != nil {
+	if err := writeJSON(filepath.Join(p.Dir, startFile), p.Record); err != nil {
 		return nil, errors.Join(err, k.abort())
 	}
 	return k, nil
 }
 
-// abort ends an agent that nobody will know of.
-func (k *keeping) abort() error {
+// abort ends an agent that no server will know of.
+func (k *keeper) abort() error {
 	killGroup(k.agent.Pid)
 	_, err := k.agent.Wait()
 	return err
 }
 
-// finish waits for the agent's end and writes it down.
-func (k *keeping) finish() error {
+// finish waits for the agent's end, and records it.
+func (k *keeper) finish() error {
 	state, err := k.agent.Wait()
-	killGroup(k.agent.Pid) // what it has started and left behind
+	killGroup(k.agent.Pid) // processes that the agent started and left behind
 	select {
 	case <-k.copied:
 	case <-time.After(drainTime):
@@ -160,9 +172,5 @@ func (k *keeping) finish() error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(exitOf(state))
-	if err != nil {
-		return err
-	}
-	return private.Replace(filepath.Join(k.dir, exitFile), append(text, '\n'))
+	return writeJSON(filepath.Join(k.dir, exitFile), exitOf(state))
 }
