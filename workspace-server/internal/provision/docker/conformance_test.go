@@ -10,9 +10,9 @@ import (
 
 func asEveryDriver(t *testing.T, h *host) {
 	// partly does what the beginning of a Start does.
-	partly := func(do func(t *testing.T, p *Provisioner, plan plan)) func(*testing.T, provision.Provisioner, provision.Spec) {
+	partly := func(do func(t *testing.T, p *Driver, plan plan)) func(*testing.T, provision.Provisioner, provision.Spec) {
 		return func(t *testing.T, p provision.Provisioner, spec provision.Spec) {
-			driver := p.(*Provisioner)
+			driver := p.(*Driver)
 			plan, err := makePlan(driver.settings, spec, time.Now())
 			if err != nil {
 				t.Fatal(err)
@@ -42,12 +42,12 @@ func asEveryDriver(t *testing.T, h *host) {
 		},
 		ReadOnlyPlugins: true,
 		Partial: map[string]func(*testing.T, provision.Provisioner, provision.Spec){
-			"network made": partly(func(t *testing.T, p *Provisioner, _ plan) {
+			"network made": partly(func(t *testing.T, p *Driver, _ plan) {
 				if err := p.needNetwork(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}),
-			"container made": partly(func(t *testing.T, p *Provisioner, plan plan) {
+			"container made": partly(func(t *testing.T, p *Driver, plan plan) {
 				if err := p.needNetwork(t.Context()); err != nil {
 					t.Fatal(err)
 				}

@@ -10,12 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// Versions of the API that are asked for. Newer engines speak them, too.
+// Versions of the API that the driver speaks. Newer engines speak them, too.
 const (
 	oldest            = "1.44" // Docker 25
 	oldestWithSubpath = "1.45" // Docker 26, for directories in volumes
@@ -28,16 +27,16 @@ const (
 	maxError     = 64 << 10
 )
 
-// engine speaks as much of the Docker Engine API as the driver needs.
+// engine speaks the part of the Docker Engine API that the driver needs.
 type engine struct {
 	http    *http.Client
 	base    string // of URLs
 	version string
 
-	patience time.Duration // until an answer is complete
+	patience time.Duration // how long an answer may take until it is complete
 }
 
-// dial returns the engine at a host such as DOCKER_HOST has it. It does not
+// dial returns the engine at a host, which has the form of DOCKER_HOST. It does not
 // connect yet.
 func dial(host, version string) (*engine, error) {
 	if host == "" {
@@ -72,7 +71,7 @@ func dial(host, version string) (*engine, error) {
 	}, nil
 }
 
-// refusal is the engine's answer when it does not do what it was asked.
+// refusal is the engine's answer when it does not do what the driver asked.
 type refusal struct {
 	call    string
 	status  int
@@ -114,8 +113,8 @@ func (e *engine) callWithin(ctx context.Context, limit time.Duration, method, pa
 	return nil
 }
 
-// send returns an answer whose body has to be closed. The engine answers 304 when
-// something is already as it was asked to be.
+// send returns an answer, whose body the caller must close. The engine answers 304
+// when it has nothing to change.
 func (e *engine) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
@@ -147,8 +146,8 @@ func (e *engine) send(ctx context.Context, method, path string, query url.Values
 	return nil, refused(method+" "+path, resp)
 }
 
-// refused reads why. Only the engine's own words count as a refusal: something
-// else that answers in its place may know nothing of what there is.
+// refused reads why the engine refused. Only the engine's own words count as a
+// refusal: what else answers in its place may not know what there is.
 func refused(call string, resp *http.Response) error {
 	var said struct{ Message string }
 	err := json.NewDecoder(io.LimitReader(resp.Body, maxError)).Decode(&said)
@@ -158,42 +157,13 @@ func refused(call string, resp *http.Response) error {
 	return &refusal{call, resp.StatusCode, said.Message}
 }
 
-// ping fails if the engine does not answer, or is too old.
-func (e *engine) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, e.patience)
-	defer cancel()
-	resp, err := e.send(ctx, http.MethodGet, "/_ping", nil, nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if has := resp.Header.Get("Api-Version"); !atLeast(has, e.version) {
-		return fmt.Errorf("its API has version %q, and %s is needed", has, e.version)
-	}
-	return nil
-}
-
-// atLeast compares versions such as 1.45.
-func atLeast(has, needed string) bool {
-	number := func(version string) int {
-		major, minor, _ := strings.Cut(version, ".")
-		a, errA := strconv.Atoi(major)
-		b, errB := strconv.Atoi(minor)
-		if errA != nil || errB != nil || b >= 1000 {
-			return -1
-		}
-		return 1000*a + b
-	}
-	return number(has) >= number(needed)
-}
-
-// pull fetches an image.
+// pull pulls an image. It fails with a refusal if the engine says why it cannot.
 func (e *engine) pull(ctx context.Context, image string) error {
 	ctx, cancel := context.WithTimeout(ctx, pullPatience)
 	defer cancel()
 	query := url.Values{"fromImage": {image}}
 	if last := image[strings.LastIndex(image, "/")+1:]; !strings.ContainsAny(last, ":@") {
-		query.Set("tag", "latest") // all of them, otherwise
+		query.Set("tag", "latest") // without a tag the engine pulls all of them
 	}
 	resp, err := e.send(ctx, http.MethodPost, "/v"+e.version+"/images/create", query, nil)
 	if err != nil {
@@ -208,15 +178,15 @@ func (e *engine) pull(ctx context.Context, image string) error {
 			return fmt.Errorf("pull %s: %w", image, err)
 		}
 		if line.Error != "" {
-			return fmt.Errorf("pull %s: %s", image, line.Error)
+			return &refusal{"pull " + image, resp.StatusCode, line.Error}
 		}
 	}
 }
 
-// stream returns an answer of any length. It ends with ctx.
+// stream returns an answer of any length, which ends with ctx.
 func (e *engine) stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	// Only the answer's beginning is waited for that long.
+	// Only the beginning of the answer must come in that time.
 	impatient := time.AfterFunc(e.patience, func() { cancel(context.DeadlineExceeded) })
 	resp, err := e.send(ctx, http.MethodGet, "/v"+e.version+path, query, nil)
 	if err == nil && !impatient.Stop() {

@@ -18,7 +18,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// container is what the engine tells of one.
+// container is what the engine says of one.
 type container struct {
 	ID     string `json:"Id"`
 	Name   string // with a slash before it
@@ -32,7 +32,7 @@ type container struct {
 	NetworkSettings addresses
 }
 
-// addresses are those that a container has, by network.
+// addresses are the addresses of a container, by network.
 type addresses struct {
 	Networks map[string]struct{ IPAddress string }
 }
@@ -47,20 +47,20 @@ func (a addresses) on(network string) string {
 func (c container) generation() int64 { return number(c.Config.Labels[labelGeneration]) }
 
 func number(label string) int64 {
-	n, _ := strconv.ParseInt(label, 10, 64) // what is not a number was not made here, and gives way
+	n, _ := strconv.ParseInt(label, 10, 64) // what is no number was not made by this driver, and gives way
 	return n
 }
 
 // Inspect implements provision.Provisioner.
-func (p *Provisioner) Inspect(ctx context.Context, workspace string) (provision.Instance, error) {
-	found, err := p.find(ctx, workspace)
+func (d *Driver) Inspect(ctx context.Context, workspace string) (provision.Instance, error) {
+	found, err := d.find(ctx, workspace)
 	if err != nil {
 		return provision.Instance{}, err
 	}
-	return p.instance(found), nil
+	return d.instance(found), nil
 }
 
-// foreign is the error of a name that something has which is not ours. There is
+// foreign is the error for a name that is taken by something of another's. There is
 // no instance then.
 type foreign struct {
 	name string
@@ -69,16 +69,16 @@ type foreign struct {
 
 func (f foreign) Unwrap() error { return f.error }
 
-// find returns the container of a workspace. It fails with an error for which
-// IsAbsent is true only if the engine says so.
-func (p *Provisioner) find(ctx context.Context, id string) (container, error) {
+// find returns the container of a workspace. IsAbsent is true for its error only if
+// the engine says that there is none.
+func (d *Driver) find(ctx context.Context, id string) (container, error) {
 	const do = "show the workspace's container"
 	if !isID(id) {
 		return container{}, provision.Absent(id)
 	}
-	name := nameOf(p.settings.Installation, id)
+	name := nameOf(d.settings.Installation, id)
 	var found container
-	err := p.engine.call(ctx, http.MethodGet, "/containers/"+name+"/json", nil, nil, &found)
+	err := d.engine.call(ctx, http.MethodGet, "/containers/"+name+"/json", nil, nil, &found)
 	switch {
 	case status(err) == http.StatusNotFound && strings.Contains(strings.ToLower(err.Error()), "no such container"):
 		return container{}, provision.Absent(id)
@@ -86,21 +86,21 @@ func (p *Provisioner) find(ctx context.Context, id string) (container, error) {
 		return container{}, failed(do, err)
 	case found.ID == "" || found.Name != "/"+name:
 		return container{}, failed(do, fmt.Errorf("it answered with %q, asked for %q", found.Name, name))
-	case !p.owns(found.Config.Labels) || found.Config.Labels[labelWorkspace] != id:
+	case !d.owns(found.Config.Labels) || found.Config.Labels[labelWorkspace] != id:
 		return container{}, foreign{name, provision.Absent(id)}
 	}
 	return found, nil
 }
 
 // owns reports whether labels are of something that this installation made.
-func (p *Provisioner) owns(labels map[string]string) bool {
-	return labels[labelInstallation] == p.settings.Installation
+func (d *Driver) owns(labels map[string]string) bool {
+	return labels[labelInstallation] == d.settings.Installation
 }
 
 // List implements provision.Provisioner.
-func (p *Provisioner) List(ctx context.Context) ([]provision.Instance, error) {
+func (d *Driver) List(ctx context.Context) ([]provision.Instance, error) {
 	const do = "list the workspaces' containers"
-	filters, err := json.Marshal(map[string][]string{"label": {labelInstallation + "=" + p.settings.Installation}})
+	filters, err := json.Marshal(map[string][]string{"label": {labelInstallation + "=" + d.settings.Installation}})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (p *Provisioner) List(ctx context.Context) ([]provision.Instance, error) {
 		NetworkSettings addresses
 	}
 	query := url.Values{"all": {"1"}, "filters": {string(filters)}}
-	if err := p.engine.call(ctx, http.MethodGet, "/containers/json", query, nil, &found); err != nil {
+	if err := d.engine.call(ctx, http.MethodGet, "/containers/json", query, nil, &found); err != nil {
 		return nil, failed(do, err)
 	}
 	if found == nil {
@@ -120,21 +120,21 @@ func (p *Provisioner) List(ctx context.Context) ([]provision.Instance, error) {
 	}
 	all := []provision.Instance{}
 	for _, c := range found {
-		// An image that was made from a workspace's container passes its labels
-		// on to whatever is run from it, but not its name.
-		name := "/" + nameOf(p.settings.Installation, c.Labels[labelWorkspace])
-		if !p.owns(c.Labels) || !slices.Contains(c.Names, name) {
+		// An image that was made from a workspace's container passes its labels on
+		// to its own containers, but not its name.
+		name := "/" + nameOf(d.settings.Installation, c.Labels[labelWorkspace])
+		if !d.owns(c.Labels) || !slices.Contains(c.Names, name) {
 			continue
 		}
 		var one container
 		if isRunning(c.State) {
 			one.Config.Labels, one.State.Status, one.NetworkSettings = c.Labels, c.State, c.NetworkSettings
-		} else if one, err = p.find(ctx, c.Labels[labelWorkspace]); provision.IsAbsent(err) {
+		} else if one, err = d.find(ctx, c.Labels[labelWorkspace]); provision.IsAbsent(err) {
 			continue // it has gone since
 		} else if err != nil {
 			return nil, err
 		}
-		all = append(all, p.instance(one))
+		all = append(all, d.instance(one))
 	}
 	return all, nil
 }
@@ -143,9 +143,9 @@ func isRunning(status string) bool {
 	return slices.Contains([]string{"running", "paused", "restarting"}, status)
 }
 
-// instance translates what the engine tells. A container that was made but not
+// instance translates what the engine says. A container that was made but not
 // started counts as exited, so that it is seen and can be removed.
-func (p *Provisioner) instance(c container) provision.Instance {
+func (d *Driver) instance(c container) provision.Instance {
 	labels := c.Config.Labels
 	i := provision.Instance{
 		Workspace:  labels[labelWorkspace],
@@ -154,13 +154,13 @@ func (p *Provisioner) instance(c container) provision.Instance {
 		Started:    time.UnixMilli(number(labels[labelStarted])),
 	}
 	if isRunning(c.State.Status) {
-		i.Address = c.NetworkSettings.on(p.settings.Network)
+		i.Address = c.NetworkSettings.on(d.settings.Network)
 		return i
 	}
 	i.State, i.ExitCode = provision.Exited, c.State.ExitCode
 	switch code := c.State.ExitCode; {
 	case c.State.Error != "":
-		i.Message = "The container could not be started."
+		i.Message = adviceFor(c.State.Error, "The container could not be started. The server's log says why.")
 	case c.State.Status == "created":
 		i.Message = "The container was made, but has not been started."
 	case c.State.OOMKilled:
@@ -173,13 +173,14 @@ func (p *Provisioner) instance(c container) provision.Instance {
 	return i
 }
 
-// findVolume reports whether a volume of that name is there, and ours.
-func (p *Provisioner) findVolume(ctx context.Context, name string) (owned, there bool, err error) {
+// findVolume reports whether there is a volume of that name, and whether this
+// installation made it.
+func (d *Driver) findVolume(ctx context.Context, name string) (owned, there bool, err error) {
 	var volume struct {
 		Name   string
 		Labels map[string]string
 	}
-	err = p.engine.call(ctx, http.MethodGet, "/volumes/"+name, nil, nil, &volume)
+	err = d.engine.call(ctx, http.MethodGet, "/volumes/"+name, nil, nil, &volume)
 	if status(err) == http.StatusNotFound {
 		return false, false, nil
 	}
@@ -189,21 +190,21 @@ func (p *Provisioner) findVolume(ctx context.Context, name string) (owned, there
 	if err != nil {
 		return false, false, failed("show the workspace's volume", err)
 	}
-	return p.owns(volume.Labels), true, nil
+	return d.owns(volume.Labels), true, nil
 }
 
-// needNetwork makes the installation's network if it is missing. One that
-// somebody else made for it is used as it is.
-func (p *Provisioner) needNetwork(ctx context.Context) error {
+// needNetwork makes the containers' network if it is missing. A network that
+// someone else made is used as it is, but not one of another installation.
+func (d *Driver) needNetwork(ctx context.Context) error {
 	const do = "make the workspaces' network"
-	name := p.settings.Network
+	name := d.settings.Network
 	var network struct {
 		Name, Driver string
 		Labels       map[string]string
 	}
-	err := p.engine.call(ctx, http.MethodGet, "/networks/"+name, nil, nil, &network)
+	err := d.engine.call(ctx, http.MethodGet, "/networks/"+name, nil, nil, &network)
 	if status(err) == http.StatusNotFound {
-		err = p.engine.call(ctx, http.MethodPost, "/networks/create", nil, networkRequest(p.settings), nil)
+		err = d.engine.call(ctx, http.MethodPost, "/networks/create", nil, networkRequest(d.settings), nil)
 		if status(err) == http.StatusConflict {
 			return raced{failed(do, err)}
 		}
@@ -219,8 +220,8 @@ func (p *Provisioner) needNetwork(ctx context.Context) error {
 	switch {
 	case network.Name != name:
 		return failed(do, fmt.Errorf("it answered with %q, asked for %q", network.Name, name))
-	case labelled && of != p.settings.Installation:
-		return workspace.Errorf(workspace.Conflict, "The network %s belongs to another installation, %s.", name, strings.ToValidUTF8(of, ""))
+	case labelled && of != d.settings.Installation:
+		return workspace.Errorf(workspace.Conflict, "The network %s belongs to another installation, %s. Set WORKSPACE_NETWORK to the name of another network.", name, strings.ToValidUTF8(of, ""))
 	}
 	return nil
 }

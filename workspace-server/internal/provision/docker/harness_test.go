@@ -35,7 +35,7 @@ func needEngine(t *testing.T) *host {
 	engine, err := dial(h.address, oldestWithSubpath)
 	if err == nil {
 		t.Cleanup(engine.http.CloseIdleConnections)
-		err = engine.ping(t.Context())
+		err = engine.call(t.Context(), http.MethodGet, "/_ping", nil, nil, nil)
 	}
 	switch {
 	case err == nil:
@@ -135,7 +135,7 @@ func (h *host) post(t *testing.T, path string, query url.Values, body any) strin
 }
 
 // installation returns a driver of a new installation, which is gone in the end.
-func (h *host) installation(t *testing.T, change ...func(*Settings)) *Provisioner {
+func (h *host) installation(t *testing.T, change ...func(*Settings)) *Driver {
 	t.Helper()
 	settings := Settings{Host: h.address, Installation: "test-" + strings.ToLower(rand.Text()), Image: h.image}
 	for _, c := range change {
@@ -192,7 +192,7 @@ func spec(t *testing.T, name string) provision.Spec {
 	return provision.Spec{Workspace: name, Generation: 1, Tier: 1, Configs: dir}
 }
 
-func start(t *testing.T, p *Provisioner, spec provision.Spec) provision.Instance {
+func start(t *testing.T, p *Driver, spec provision.Spec) provision.Instance {
 	t.Helper()
 	i, err := p.Start(t.Context(), spec)
 	if err != nil {
@@ -202,7 +202,7 @@ func start(t *testing.T, p *Provisioner, spec provision.Spec) provision.Instance
 }
 
 // wait returns the instance once it has exited.
-func wait(t *testing.T, p *Provisioner, name string) provision.Instance {
+func wait(t *testing.T, p *Driver, name string) provision.Instance {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
 		i, err := p.Inspect(t.Context(), name)
@@ -256,7 +256,7 @@ func read(t *testing.T, i provision.Instance, path string) string {
 }
 
 // logsOf returns what was written until now.
-func logsOf(t *testing.T, p *Provisioner, name string, tail int) string {
+func logsOf(t *testing.T, p *Driver, name string, tail int) string {
 	t.Helper()
 	logs, err := p.Logs(t.Context(), name, tail, false)
 	if err != nil {

@@ -21,11 +21,11 @@ const (
 	labelStarted      = "workspace-server.started" // epoch milliseconds
 )
 
-// prefix of all names. The parts of a name are joined by dots, of which none
-// can hold one, so that different parts make different names.
+// prefix begins all names. Dots join the parts of a name, and no part can hold a
+// dot, so that different parts make different names.
 const prefix = "workspace-server."
 
-// What an agent finds inside.
+// Where an agent listens, and what it finds inside.
 const (
 	port    = "8000"
 	configs = "/configs"
@@ -67,10 +67,10 @@ func resourcesOf(tier int) (resources, error) {
 	case 4:
 		return resources{memory: 4 << 30, cpus: 400, pids: 2048}, nil
 	}
-	return resources{}, workspace.Errorf(workspace.Invalid, "tier %d is not from 1 to 4", tier)
+	return resources{}, workspace.Errorf(workspace.Invalid, "The tier %d does not exist. Let the template use one from 1 to 4.", tier)
 }
 
-// plan is what the engine is asked for.
+// plan is what the driver asks the engine for.
 type plan struct {
 	Name    string
 	Request createRequest
@@ -127,23 +127,27 @@ type (
 	}
 )
 
-// makePlan says what to ask the engine for. It asks nothing itself.
+// makePlan says what to ask the engine for. It asks for nothing itself.
 func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, error) {
 	if !isID(spec.Workspace) {
-		return plan{}, workspace.Errorf(workspace.Invalid, "%q cannot be the id of a workspace", spec.Workspace)
+		return plan{}, workspace.Errorf(workspace.Invalid, "A workspace cannot have the id %q.", spec.Workspace)
 	}
 	use, err := resourcesOf(spec.Tier)
 	if err != nil {
 		return plan{}, err
 	}
-	env, err := environment(spec.Env)
+	env, err := provision.Environment(spec.Env, map[string]string{
+		provision.EnvListen:  ":" + port,
+		provision.EnvConfigs: configs,
+		provision.EnvPlugins: plugins,
+	})
 	if err != nil {
 		return plan{}, err
 	}
 	name := nameOf(settings.Installation, spec.Workspace)
 	mounts := []mount{{
 		Type: "volume", Source: name, Target: data,
-		// The engine makes it, as the image has that directory.
+		// The engine fills a new one with what the image has there.
 		VolumeOptions: &volumeOptions{Labels: map[string]string{
 			labelInstallation: settings.Installation,
 			labelWorkspace:    spec.Workspace,
@@ -156,7 +160,7 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 	mounts = append(mounts, shared)
 	for _, plugin := range slices.Sorted(maps.Keys(spec.Plugins)) {
 		if !isID(strings.ReplaceAll(plugin, ".", "-")) { // which begins with neither
-			return plan{}, workspace.Errorf(workspace.Invalid, "%q cannot be the name of a plugin", plugin)
+			return plan{}, workspace.Errorf(workspace.Invalid, "A plugin cannot have the name %q.", plugin)
 		}
 		shared, err := share(settings, spec.Plugins[plugin], plugins+"/"+plugin, true)
 		if err != nil {
@@ -178,7 +182,7 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 				labelGeneration:   strconv.FormatInt(spec.Generation, 10),
 				labelStarted:      strconv.FormatInt(now.UnixMilli(), 10),
 			},
-			// An image that also holds the server checks that.
+			// The image may be the server's own, whose check is for a server.
 			Healthcheck: healthcheck{Test: []string{"NONE"}},
 			HostConfig: hostConfig{
 				NetworkMode: settings.Network,
@@ -187,7 +191,7 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 				Mounts:     mounts,
 				Tmpfs: map[string]string{
 					"/tmp":  "rw,exec,nosuid,nodev,mode=1777,size=" + strconv.FormatInt(use.memory/4, 10),
-					plugins: "rw,noexec,nosuid,nodev,mode=0755,size=65536", // there are none, or they are mounted in it
+					plugins: "rw,noexec,nosuid,nodev,mode=0755,size=65536", // plugins are mounted in it
 				},
 				ReadonlyRootfs: true,
 				CapDrop:        []string{"ALL"},
@@ -199,7 +203,7 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 				// A count of processors would be refused where there are fewer.
 				CPUQuota:      use.cpus * period / 100,
 				PidsLimit:     use.pids,
-				RestartPolicy: restartPolicy{Name: "no"}, // whoever asked for it restarts it
+				RestartPolicy: restartPolicy{Name: "no"}, // the reconciler restarts agents
 				LogConfig: logConfig{
 					Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"},
 				},
@@ -208,30 +212,10 @@ func makePlan(settings Settings, spec provision.Spec, now time.Time) (plan, erro
 	}, nil
 }
 
-// environment lists the variables in a fixed order. What the driver says
-// counts, whatever a Spec says.
-func environment(given map[string]string) ([]string, error) {
-	all := maps.Clone(given)
-	if all == nil {
-		all = map[string]string{}
-	}
-	all[provision.EnvListen] = ":" + port
-	all[provision.EnvConfigs] = configs
-	all[provision.EnvPlugins] = plugins
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(all[name], "\x00") {
-			return nil, workspace.Errorf(workspace.Invalid, "the variable %q cannot be passed on", name)
-		}
-		list = append(list, name+"="+all[name])
-	}
-	return list, nil
-}
-
-// share mounts a directory of the server's.
+// share mounts a directory of the server's. It fails if the engine cannot see it.
 func share(settings Settings, path, target string, readOnly bool) (mount, error) {
 	if !filepath.IsAbs(path) {
-		return mount{}, fmt.Errorf("docker: %q for %s is not an absolute path", path, target)
+		return mount{}, unseen(fmt.Errorf("docker: %q for %s is not an absolute path", path, target))
 	}
 	path = filepath.Clean(path)
 	if settings.StateVolume == "" {
@@ -239,7 +223,7 @@ func share(settings Settings, path, target string, readOnly bool) (mount, error)
 	}
 	within, err := filepath.Rel(settings.StateRoot, path)
 	if err != nil || !filepath.IsLocal(within) || within == "." {
-		return mount{}, fmt.Errorf("docker: %s for %s is not below %s, and the engine sees nothing else of the server's", path, target, settings.StateRoot)
+		return mount{}, unseen(fmt.Errorf("docker: %s for %s is not below %s", path, target, settings.StateRoot))
 	}
 	return mount{
 		Type: "volume", Source: settings.StateVolume, Target: target, ReadOnly: readOnly,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"workspace-server/internal/provision"
+	"workspace-server/internal/workspace"
 )
 
 func TestPlan(t *testing.T) {
@@ -84,20 +85,20 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		change   func(*provision.Spec)
 		want     string
 	}{
-		{"no workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "" }, `"" cannot be the id of a workspace`},
-		{"path as workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "../json" }, `"../json" cannot be the id of a workspace`},
-		{"dot in workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "a.b" }, `"a.b" cannot be the id of a workspace`},
-		{"long workspace", Settings{}, func(s *provision.Spec) { s.Workspace = strings.Repeat("a", 101) }, "cannot be the id of a workspace"},
-		{"tier 0", Settings{}, func(s *provision.Spec) { s.Tier = 0 }, "tier 0 is not from 1 to 4"},
-		{"tier 5", Settings{}, func(s *provision.Spec) { s.Tier = 5 }, "tier 5 is not from 1 to 4"},
-		{"variable without a name", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"": "x"} }, `the variable "" cannot be passed on`},
-		{"variable with =", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"AGENT_LISTEN=:1": "x"} }, `the variable "AGENT_LISTEN=:1" cannot be passed on`},
-		{"variable with NUL", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"A": "secret\x00"} }, `the variable "A" cannot be passed on`},
+		{"no workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "" }, `A workspace cannot have the id "".`},
+		{"path as workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "../json" }, `A workspace cannot have the id "../json".`},
+		{"dot in workspace", Settings{}, func(s *provision.Spec) { s.Workspace = "a.b" }, `A workspace cannot have the id "a.b".`},
+		{"long workspace", Settings{}, func(s *provision.Spec) { s.Workspace = strings.Repeat("a", 101) }, "A workspace cannot have the id"},
+		{"tier 0", Settings{}, func(s *provision.Spec) { s.Tier = 0 }, "The tier 0 does not exist."},
+		{"tier 5", Settings{}, func(s *provision.Spec) { s.Tier = 5 }, "The tier 5 does not exist."},
+		{"variable without a name", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"": "x"} }, `A variable cannot have the name "".`},
+		{"variable with =", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"AGENT_LISTEN=:1": "x"} }, `A variable cannot have the name "AGENT_LISTEN=:1".`},
+		{"variable with NUL", Settings{}, func(s *provision.Spec) { s.Env = map[string]string{"A": "hunter2\x00"} }, `The variable "A" holds a NUL byte`},
 		{"no configs", Settings{}, func(s *provision.Spec) { s.Configs = "" }, `"" for /configs is not an absolute path`},
 		{"relative configs", Settings{}, func(s *provision.Spec) { s.Configs = "configs" }, `"configs" for /configs is not an absolute path`},
 		{"relative plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"p": "p"} }, `"p" for /plugins/p is not an absolute path`},
-		{"path as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"../tmp": "/p"} }, `"../tmp" cannot be the name of a plugin`},
-		{"parent as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"..": "/p"} }, `".." cannot be the name of a plugin`},
+		{"path as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"../tmp": "/p"} }, `A plugin cannot have the name "../tmp".`},
+		{"parent as plugin", Settings{}, func(s *provision.Spec) { s.Plugins = map[string]string{"..": "/p"} }, `A plugin cannot have the name "..".`},
 		{"outside the volume", inContainer, func(s *provision.Spec) { s.Configs = "/etc" }, "/etc for /configs is not below /state"},
 		{"out of the volume", inContainer, func(s *provision.Spec) { s.Configs = "/state/../etc" }, "/etc for /configs is not below /state"},
 		{"beside the volume", inContainer, func(s *provision.Spec) { s.Configs = "/statement" }, "/statement for /configs is not below /state"},
@@ -110,8 +111,10 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		_, err := makePlan(tt.settings, spec, time.Now())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: makePlan = %v, want %q", tt.name, err, tt.want)
-		} else if strings.Contains(err.Error(), "secret") {
+		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: makePlan = %v, which shows a value", tt.name, err)
+		} else if got := workspace.Message(err); workspace.KindOf(err) == workspace.Internal || !isSentence(got) || strings.Contains(got, "/state") {
+			t.Errorf("%s: the owner of the workspace reads %q, want a sentence that names no path of the server", tt.name, got)
 		}
 	}
 }
@@ -133,7 +136,7 @@ func TestSettings(t *testing.T) {
 		{func(s *Settings) { s.Installation = "a.b" }, `installation "a.b"`},
 		{func(s *Settings) { s.Installation = "-a" }, `installation "-a"`},
 		{func(s *Settings) { s.Image = "" }, "no image is given"},
-		{func(s *Settings) { s.Network = "host" }, `network "host": agents need one of their own`},
+		{func(s *Settings) { s.Network = "host" }, `network "host": name one that only agents use`},
 		{func(s *Settings) { s.Network = "container:postgres" }, `"container:postgres" is not the name of a network`},
 		{func(s *Settings) { s.StateVolume = "state" }, "go together"},
 		{func(s *Settings) { s.StateRoot = "/state" }, "go together"},

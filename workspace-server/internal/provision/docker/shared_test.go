@@ -94,7 +94,7 @@ func namesAreTaken(t *testing.T, h *host) {
 func twoServers(t *testing.T, h *host) {
 	one := h.installation(t)
 	other := h.installation(t, func(s *Settings) { *s = one.settings })
-	servers := []*Provisioner{one, other}
+	servers := []*Driver{one, other}
 
 	// The same generation is made once.
 	s := spec(t, "same")
