@@ -104,6 +104,68 @@ func anchors(text string) []string {
 	return all
 }
 
+// tables are the tables of packages, which tests of the modules write.
+var tables = regexp.MustCompile(`(?s)<!-- packages .*?<!-- end -->`)
+
+// TestDocumentedPaths: each file and package that a document names exists.
+func TestDocumentedPaths(t *testing.T) {
+	tops := []string{"workspace-server", "devloop", "e2e", "tools", "docs", "scripts", "findings", ".devcontainer", ".vscode", ".ci"}
+	// Paths that are made, or are examples.
+	made := regexp.MustCompile(`/tmp/|NAME|NNNN|^workspace-server/\.\.\.`)
+	found := 0
+	for name, text := range documents(t) {
+		if name == "docs/workspaces.md" || name == "CHANGELOG.md" {
+			continue // they name paths of the API, and what is gone
+		}
+		text = tables.ReplaceAllString(text, "")
+		for _, m := range regexp.MustCompile("`(\\.?[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]*)+)`").FindAllStringSubmatch(text, -1) {
+			top, _, _ := strings.Cut(m[1], "/")
+			places := []string{m[1]}
+			switch {
+			case made.MatchString(m[1]):
+				continue
+			case slices.Contains([]string{"internal", "cmd", "migrations", "templates", "plugins"}, top):
+				places = []string{"workspace-server/" + m[1]} // as CONTRIBUTING.md says
+			case !slices.Contains(tops, top):
+				continue
+			}
+			found++
+			if !slices.ContainsFunc(places, func(place string) bool { return exists(t, place) }) {
+				t.Errorf("%s tells of %s, which does not exist", name, m[1])
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("found %d paths, want more", found)
+	}
+}
+
+// TestDocumentedFunctions: a document that names a file and then a function,
+// as `file.go`, `function`, is right.
+func TestDocumentedFunctions(t *testing.T) {
+	found := 0
+	for name, text := range documents(t) {
+		text = strings.Join(strings.Fields(text), " ")
+		for _, m := range regexp.MustCompile("`([\\w./-]+/[\\w-]+\\.go)`, `(\\w+)`").FindAllStringSubmatch(text, -1) {
+			found++
+			file := m[1]
+			if !exists(t, file) {
+				file = "workspace-server/" + file
+			}
+			if !exists(t, file) {
+				t.Errorf("%s tells of %s, which does not exist", name, m[1])
+				continue
+			}
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + m[2] + `\(`).MatchString(read(t, file)) {
+				t.Errorf("%s tells of %s in %s, which has no such function", name, m[2], file)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("found %d functions, want more", found)
+	}
+}
+
 // printed returns what the programs may print: the text of their sources, with
 // numbers and values replaced by 0.
 func printed(t *testing.T) string {
@@ -160,5 +222,37 @@ func TestLoopLines(t *testing.T) {
 	}
 	if len(found) != 5 {
 		t.Errorf("the documents show %v, want each kind of line", slices.Collect(maps.Keys(found)))
+	}
+}
+
+// TestGlossary: the glossary has each word once, and each package that it names
+// exists.
+func TestGlossary(t *testing.T) {
+	text := read(t, "docs/architecture.md")
+	_, words, _ := strings.Cut(text, "\n## Words\n")
+	words, _, _ = strings.Cut(words, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]*) ?\|$`).FindAllStringSubmatch(words, -1)
+	seen := map[string]bool{}
+	named := 0
+	for _, row := range rows {
+		if row[1] == "word" || strings.HasPrefix(row[1], "-") {
+			continue
+		}
+		if seen[row[1]] {
+			t.Errorf("the glossary has %q twice", row[1])
+		}
+		seen[row[1]] = true
+		for _, dir := range matches("`([^`]+)`", row[3]) {
+			named++
+			if strings.HasPrefix(dir, "internal/") {
+				dir = "workspace-server/" + dir
+			}
+			if !exists(t, dir) {
+				t.Errorf("the glossary says that %s is in %s, which does not exist", row[1], dir)
+			}
+		}
+	}
+	if len(seen) < 30 || named < 30 {
+		t.Errorf("the glossary has %d words and names %d packages, want more to be found", len(seen), named)
 	}
 }
