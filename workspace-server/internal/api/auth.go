@@ -13,14 +13,31 @@ import (
 type access string
 
 const (
-	public access = "public" // everybody, without a token
-	anyone access = "anyone" // whoever has a token; the answer depends on it
-	own    access = "own"    // the workspace that the path names, and administrators
-	peers  access = "peers"  // those of own, and workspaces that may talk to the one that the path names
+	public access = "public" // everyone, without a token
+	anyone access = "anyone" // every holder of a token, on which the answer depends
+	own    access = "own"    // administrators, and the workspace that the path names
+	peers  access = "peers"  // those of own, and the peers of that workspace
 	admin  access = "admin"  // administrators
 )
 
-// A caller is whom a request comes from.
+// words says for people who has access, and is empty for a kind that is not known.
+func (a access) words() string {
+	switch a {
+	case public:
+		return "no token needed"
+	case anyone:
+		return "any token"
+	case own:
+		return "administrators, and the workspace itself"
+	case peers:
+		return "administrators, the workspace itself, and its peers"
+	case admin:
+		return "administrators"
+	}
+	return ""
+}
+
+// A caller is the sender of a request, known by its token.
 type caller struct {
 	token.Token
 	hash string
@@ -34,9 +51,9 @@ func callerOf(r *http.Request) caller {
 	return c
 }
 
-// guard lets only those through who have access. It reads nothing of a request
-// but its header, and asks the database each time: a token that was revoked is
-// of no use from then on, at any server, and without a database nobody has one.
+// guard lets only callers with access through. It reads only the header of a
+// request, and asks the database each time: once a token is revoked, no server
+// accepts it, and without a database no one has access.
 func (a *api) guard(to access, next handler) handler {
 	if to == public {
 		return next
@@ -62,13 +79,13 @@ func (a *api) guard(to access, next handler) handler {
 func (a *api) authenticate(r *http.Request) (caller, error) {
 	given := r.Header.Values("Authorization")
 	if len(given) == 0 {
-		return caller{}, unauthorized("Send a token, with the header Authorization: Bearer.", "Bearer")
+		return caller{}, unauthorized("This needs a token. Send one in the header Authorization: Bearer.", "Bearer")
 	}
 	const invalid = `Bearer error="invalid_token"` // RFC 6750, section 3
 	scheme, secret, _ := strings.Cut(given[0], " ")
 	secret = strings.TrimSpace(secret)
 	if len(given) > 1 || !strings.EqualFold(scheme, "Bearer") || !token.IsSecret(secret) {
-		return caller{}, unauthorized("The header Authorization has to be Bearer and one token, which begins with wst_.", invalid)
+		return caller{}, unauthorized("The header Authorization must be Bearer and one token, which begins with wst_.", invalid)
 	}
 	hash := token.Secret(secret).Hash()
 	if err := a.limits.mayTry(r, hash); err != nil {
@@ -80,7 +97,7 @@ func (a *api) authenticate(r *http.Request) (caller, error) {
 		a.limits.failed(r, hash)
 		return caller{}, unauthorized(workspace.Message(err), invalid)
 	case workspace.Gone:
-		// It is late, and no guess: only how often it comes is limited.
+		// The token is late, not guessed, so only its rate is limited.
 		if err := a.limits.count(caller{hash: hash}); err != nil {
 			return caller{}, err
 		}
@@ -89,10 +106,10 @@ func (a *api) authenticate(r *http.Request) (caller, error) {
 }
 
 func unauthorized(detail, challenge string) error {
-	return &problem{Status: http.StatusUnauthorized, Detail: detail, Kind: workspace.Unauthorized, challenge: challenge}
+	return &problem{Kind: workspace.Unauthorized, Detail: detail, challenge: challenge}
 }
 
-// check fails with Forbidden. What it does not know is forbidden.
+// check fails with Forbidden, also for a kind of access that it does not know.
 func (a *api) check(c caller, to access, r *http.Request) error {
 	id := r.PathValue("id")
 	switch to {
@@ -110,10 +127,10 @@ func (a *api) check(c caller, to access, r *http.Request) error {
 	}
 }
 
-// mayTalk fails with Forbidden when a workspace may not talk to another, or
-// when there is no such other.
+// mayTalk fails with Forbidden when a workspace may not write to another, or when
+// the other does not exist.
 func (a *api) mayTalk(ctx context.Context, id, other string) error {
-	forbidden := workspace.Errorf(workspace.Forbidden, "Workspace %q has no peer %.80q.", id, other)
+	forbidden := workspace.Errorf(workspace.Forbidden, "Workspace %q has no peer %.80q. List its peers with GET /v1/workspaces/%s/peers.", id, other, id)
 	if !workspace.IsID(other) {
 		return forbidden
 	}
@@ -129,7 +146,8 @@ func (a *api) mayTalk(ctx context.Context, id, other string) error {
 	return err
 }
 
-// still fails when a caller that began to read some time ago may not any more.
+// still fails when the token of a caller, who began to read some time ago, is no
+// longer valid.
 func (a *api) still(ctx context.Context, c caller) error {
 	_, err := a.Tokens.Authenticate(ctx, c.hash)
 	return err

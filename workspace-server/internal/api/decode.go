@@ -55,7 +55,7 @@ func readBytes(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, err
 		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", limit>>10))
 	}
 	if err != nil {
-		return nil, bad(http.StatusBadRequest, "The body did not arrive whole and in time.")
+		return nil, workspace.Errorf(workspace.Invalid, "The body did not arrive whole and in time. Send it again, faster.")
 	}
 	return body, nil
 }

@@ -11,7 +11,7 @@ func (a *api) getDocument(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *api) getPage(w http.ResponseWriter, _ *http.Request) error {
-	page, err := openapi.Page()
+	page, err := openapi.Page(func(kind string) string { return access(kind).words() })
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,6 @@ func (a *api) getPage(w http.ResponseWriter, _ *http.Request) error {
 func writeText(w http.ResponseWriter, contentType string, text []byte) error {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	// A client that has gone away is seen by nobody but net/http.
-	_, _ = w.Write(text)
+	_, _ = w.Write(text) // net/http notices a client that went away
 	return nil
 }

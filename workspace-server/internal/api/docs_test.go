@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -141,11 +142,7 @@ func TestDocumentSchemas(t *testing.T) {
 		t.Errorf("the states are %v, want %v", got, states)
 	}
 	kinds := []string{}
-	for _, k := range []workspace.Kind{
-		workspace.Internal, workspace.Invalid, workspace.NotFound, workspace.Conflict,
-		workspace.Stale, workspace.Unavailable, workspace.Unauthorized, workspace.Forbidden,
-		workspace.Gone, workspace.Limited, workspace.BadGateway,
-	} {
+	for _, k := range workspace.Kinds() {
 		kinds = append(kinds, string(k))
 	}
 	var problem struct {
@@ -178,6 +175,118 @@ func addFields(fields map[string]bool, of reflect.Type) {
 	}
 }
 
+// TestAccessHasWords: the page about the API tells every kind of access apart.
+func TestAccessHasWords(t *testing.T) {
+	seen := map[string]string{}
+	for _, kind := range constants(t, "auth.go", "access") {
+		words := access(kind).words()
+		if other, twice := seen[words]; words == "" || twice {
+			t.Errorf("access %q has the words %q, which %q has too", kind, words, other)
+		}
+		seen[words] = kind
+	}
+	if _, err := openapi.Page(func(string) string { return "" }); err == nil {
+		t.Error("Page succeeds although no kind of access has words")
+	}
+}
+
+// TestDocumentWords: whatever the document describes, it describes in a sentence.
+func TestDocumentWords(t *testing.T) {
+	var d map[string]any
+	if err := json.Unmarshal([]byte(openapi.Document), &d); err != nil {
+		t.Fatal(err)
+	}
+	components := d["components"].(map[string]any)
+	describe := func(what string, of any) map[string]any {
+		node := of.(map[string]any)
+		text, _ := node["description"].(string)
+		if _, isRef := node["$ref"]; !isRef && (len(strings.Fields(text)) < 4 || !strings.HasSuffix(text, ".")) {
+			t.Errorf("%s has the description %q, want a sentence of at least four words", what, text)
+		}
+		return node
+	}
+	var properties func(what string, schema map[string]any)
+	properties = func(what string, schema map[string]any) {
+		for name, of := range asMap(schema["properties"]) {
+			properties(what+"."+name, describe(what+"."+name, of))
+		}
+	}
+	for name, of := range asMap(components["schemas"]) {
+		properties(name, describe("schema "+name, of))
+	}
+	for _, kind := range []string{"parameters", "responses", "securitySchemes"} {
+		for name, of := range asMap(components[kind]) {
+			describe(kind+" "+name, of)
+		}
+	}
+	for _, tag := range d["tags"].([]any) {
+		describe("a tag", tag)
+	}
+	for path, methods := range asMap(d["paths"]) {
+		for method, of := range asMap(methods) {
+			operation, what := of.(map[string]any), method+" "+path
+			if summary, _ := operation["summary"].(string); len(strings.Fields(summary)) < 2 {
+				t.Errorf("%s has the summary %q", what, summary)
+			}
+			if operation["description"] != nil {
+				describe(what, of)
+			}
+			if body := operation["requestBody"]; body != nil {
+				describe(what+" body", body)
+			}
+			for status, response := range asMap(operation["responses"]) {
+				for name, header := range asMap(describe(what+" "+status, response)["headers"]) {
+					describe(what+" "+status+" "+name, header)
+				}
+			}
+		}
+	}
+}
+
+func asMap(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
+}
+
+// TestDocumentForGenerators: generators of code fold the case of names and expect
+// one kind of value in each place.
+func TestDocumentForGenerators(t *testing.T) {
+	var d map[string]any
+	if err := json.Unmarshal([]byte(openapi.Document), &d); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{}
+	for kind, of := range asMap(d["components"]) {
+		for name := range asMap(of) {
+			folded := strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
+			if other := names[folded]; other != "" {
+				t.Errorf("%s %s has the same name as %s", kind, name, other)
+			}
+			names[folded] = kind + " " + name
+		}
+	}
+	var types func(where string, node any)
+	types = func(where string, node any) {
+		switch node := node.(type) {
+		case map[string]any:
+			if list, ok := node["type"].([]any); ok {
+				list = slices.DeleteFunc(slices.Clone(list), func(name any) bool { return name == "null" })
+				if len(list) != 1 {
+					t.Errorf("%s has the type %v, want one kind besides null", where, node["type"])
+				}
+			}
+			for name, of := range node {
+				types(where+"/"+name, of)
+			}
+		case []any:
+			for i, of := range node {
+				types(fmt.Sprint(where, "/", i), of)
+			}
+		}
+	}
+	types("", d)
+}
+
 func TestPage(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		got := a.do(http.MethodGet, "/docs", "", "Authorization: ")
@@ -185,8 +294,9 @@ func TestPage(t *testing.T) {
 			t.Errorf("GET /docs = %d of type %s", got.status, got.header.Get("Content-Type"))
 		}
 		for _, r := range (&api{}).routes() {
-			if !strings.Contains(got.body, "<code>"+documented(r.pattern)+"</code>") {
-				t.Errorf("GET /docs does not tell of %s", r.pattern)
+			title := "<code>" + documented(r.pattern) + "</code> <span class=\"access\">" + r.access.words() + "</span>"
+			if !strings.Contains(got.body, title) {
+				t.Errorf("GET /docs lacks %s", title)
 			}
 		}
 		if strings.Contains(got.body, "%!") || strings.Contains(got.body, "<nil>") {

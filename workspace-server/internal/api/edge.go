@@ -113,16 +113,21 @@ func (e *edge) fail(rec *recorder, r *http.Request, id string) {
 	}
 }
 
-// logRequest logs a request by how it ended, with the error that clients do
-// not see. A client that went away is not a failure of the server.
+// logRequest logs a request by how it ended, with the error that clients do not
+// see. Not every late end is a fault of the server: a client may go away, and the
+// token of a stream may expire.
 func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.Duration) {
 	level := slog.LevelDebug
 	gone := errors.Is(r.Context().Err(), context.Canceled)
+	status := rec.status
+	if rec.aborted && rec.err != nil {
+		status = problemOf(rec.err).Status
+	}
 	switch {
 	case gone:
-	case rec.status >= 500 || rec.aborted && rec.err != nil:
+	case status >= 500:
 		level = slog.LevelError
-	case rec.status >= 400:
+	case status >= 400:
 		level = slog.LevelInfo
 	}
 	if !e.log.Enabled(r.Context(), level) {

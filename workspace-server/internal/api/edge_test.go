@@ -3,9 +3,14 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -84,6 +89,20 @@ func TestEdge(t *testing.T) {
 			200, "half", "boom", true,
 		},
 		{
+			"late end by the caller", func(w http.ResponseWriter, _ *http.Request) error {
+				_, _ = w.Write([]byte("half"))
+				return workspace.Errorf(workspace.Unauthorized, "This token has expired.")
+			},
+			200, "half", "level=INFO", true,
+		},
+		{
+			"late end by the database", func(w http.ResponseWriter, _ *http.Request) error {
+				_, _ = w.Write([]byte("half"))
+				return workspace.Wrap(workspace.Unavailable, "Try again.", secret)
+			},
+			200, "half", "level=ERROR", true,
+		},
+		{
 			"abort", func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
 			200, "", "", true,
 		},
@@ -109,18 +128,79 @@ func TestEdge(t *testing.T) {
 	}
 }
 
+// A client that goes away is no failure of the server, before an answer and within one.
 func TestEdgeHidesClientsThatWentAway(t *testing.T) {
-	var buf testkit.Buffer
-	mux := http.NewServeMux()
-	ctx, cancel := contextWithCancel(t)
-	mux.Handle("GET /x", handler(func(http.ResponseWriter, *http.Request) error {
-		cancel()
-		return ctx.Err()
-	}))
-	e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
-	e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
-	if buf.String() != "" {
-		t.Errorf("a client that went away is logged:\n%s", buf.String())
+	for _, begun := range []bool{false, true} {
+		var buf testkit.Buffer
+		mux := http.NewServeMux()
+		ctx, cancel := contextWithCancel(t)
+		mux.Handle("GET /x", handler(func(w http.ResponseWriter, _ *http.Request) error {
+			if begun {
+				_, _ = w.Write([]byte("half"))
+			}
+			cancel()
+			return workspace.Wrap(workspace.BadGateway, "The agent's answer broke off.", ctx.Err())
+		}))
+		e := &edge{mux: mux, log: slog.New(slog.NewTextHandler(&buf, nil))}
+		func() {
+			defer func() {
+				if value := recover(); (value == http.ErrAbortHandler) != begun {
+					t.Errorf("a client that went away, within an answer = %v: the edge panics with %v", begun, value)
+				}
+			}()
+			e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
+		}()
+		if buf.String() != "" {
+			t.Errorf("a client that went away is logged, within an answer = %v:\n%s", begun, buf.String())
+		}
+	}
+}
+
+// constants returns the values of the constants of a type in a file.
+func constants(t *testing.T, file, name string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) == 0 {
+			return true
+		}
+		if of, ok := spec.Type.(*ast.Ident); ok && of.Name == name {
+			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, text)
+		}
+		return true
+	})
+	if len(all) == 0 {
+		t.Fatalf("%s has no constants of type %s", file, name)
+	}
+	return all
+}
+
+func TestStatusOf(t *testing.T) {
+	var kinds []string
+	for _, kind := range workspace.Kinds() {
+		kinds = append(kinds, string(kind))
+		status := statusOf(kind)
+		if known := status != http.StatusInternalServerError; known != (kind != workspace.Internal) {
+			t.Errorf("statusOf(%q) = %d: the table lacks the kind", kind, status)
+		}
+		if got := problemOf(workspace.Errorf(kind, "x")).Status; got != status {
+			t.Errorf("an error of the kind %q is answered %d, want %d", kind, got, status)
+		}
+		if got := problemOf(&problem{Kind: kind}).Status; got != status {
+			t.Errorf("a problem of the kind %q is answered %d, want %d", kind, got, status)
+		}
+	}
+	if want := constants(t, "../workspace/errors.go", "Kind"); !slices.Equal(kinds, want) {
+		t.Errorf("workspace.Kinds() = %q, want all constants, %q", kinds, want)
 	}
 }
 

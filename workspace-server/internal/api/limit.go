@@ -70,9 +70,8 @@ func (l limits) count(c caller) error {
 func limited(what string, wait time.Duration) error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
 	return &problem{
-		Status:     http.StatusTooManyRequests,
-		Detail:     fmt.Sprintf("%s Try again in %d s.", what, seconds),
 		Kind:       workspace.Limited,
+		Detail:     fmt.Sprintf("%s Try again in %d s.", what, seconds),
 		retryAfter: strconv.FormatInt(seconds, 10),
 	}
 }

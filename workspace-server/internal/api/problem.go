@@ -9,11 +9,11 @@ import (
 )
 
 // problem is an error as RFC 9457 describes it. The type is always about:blank:
-// title and status say the same.
+// the title says no more than the status.
 type problem struct {
 	Type      string         `json:"type"`
 	Title     string         `json:"title"`
-	Status    int            `json:"status"`
+	Status    int            `json:"status"` // 0: that of the kind
 	Detail    string         `json:"detail"`
 	Kind      workspace.Kind `json:"kind,omitempty"`
 	RequestID string         `json:"request_id"`
@@ -26,40 +26,52 @@ type problem struct {
 // Error implements error.
 func (p *problem) Error() string { return p.Detail }
 
-// bad is a request that HTTP itself has a status for.
+// bad is an error that HTTP has a status of its own for.
 func bad(status int, detail string) error {
 	return &problem{Status: status, Detail: detail, Kind: workspace.Invalid}
 }
 
+// statusOf is the table of the statuses that kinds of errors have in HTTP.
+func statusOf(kind workspace.Kind) int {
+	switch kind {
+	case workspace.Invalid:
+		return http.StatusBadRequest
+	case workspace.Unauthorized:
+		return http.StatusUnauthorized
+	case workspace.Forbidden:
+		return http.StatusForbidden
+	case workspace.NotFound:
+		return http.StatusNotFound
+	case workspace.Conflict:
+		return http.StatusConflict
+	case workspace.Gone:
+		return http.StatusGone
+	case workspace.Stale:
+		return http.StatusPreconditionFailed
+	case workspace.Limited:
+		return http.StatusTooManyRequests
+	case workspace.BadGateway:
+		return http.StatusBadGateway
+	case workspace.Unavailable:
+		return http.StatusServiceUnavailable
+	default: // workspace.Internal
+		return http.StatusInternalServerError
+	}
+}
+
 // problemOf returns what a client may know about err.
 func problemOf(err error) *problem {
-	if p, ok := errors.AsType[*problem](err); ok {
-		copied := *p
-		return &copied
+	p := problem{Kind: workspace.KindOf(err), Detail: workspace.Message(err)}
+	if given, ok := errors.AsType[*problem](err); ok {
+		p = *given
 	}
-	p := &problem{Kind: workspace.KindOf(err), Detail: workspace.Message(err)}
-	switch p.Kind {
-	case workspace.Invalid:
-		p.Status = http.StatusBadRequest
-	case workspace.Forbidden:
-		p.Status = http.StatusForbidden
-	case workspace.NotFound:
-		p.Status = http.StatusNotFound
-	case workspace.Conflict:
-		p.Status = http.StatusConflict
-	case workspace.Gone:
-		p.Status = http.StatusGone
-	case workspace.Stale:
-		p.Status = http.StatusPreconditionFailed
-	case workspace.Unavailable:
-		p.Status = http.StatusServiceUnavailable
+	if p.Status == 0 {
+		p.Status = statusOf(p.Kind)
+	}
+	if p.Kind == workspace.Unavailable {
 		p.retryAfter = "1"
-	case workspace.BadGateway:
-		p.Status = http.StatusBadGateway
-	default:
-		p.Status = http.StatusInternalServerError
 	}
-	return p
+	return &p
 }
 
 func writeProblem(w http.ResponseWriter, p *problem) error {
@@ -72,7 +84,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	return write(w, status, "application/json", value)
 }
 
-// write returns an error only if nothing was written yet.
+// write fails only before it has written anything.
 func write(w http.ResponseWriter, status int, contentType string, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -82,7 +94,6 @@ func write(w http.ResponseWriter, status int, contentType string, value any) err
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// A client that has gone away is seen by nobody but net/http.
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n')) // net/http notices a client that went away
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"workspace-server/internal/events"
 	"workspace-server/internal/stream"
+	"workspace-server/internal/testkit"
 	"workspace-server/internal/token"
 	"workspace-server/internal/workspace"
 )
@@ -193,6 +194,37 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 		}
 		if got, want := w.String(), "retry: 1000\nid: 0\n\n: alive\n\n"; got != want {
 			t.Errorf("stream =\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// That a token ends during a stream is no fault of the server's.
+func TestStreamThatEndsWithItsTokenIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var buf testkit.Buffer
+		tokens, log := &admins{}, &eventLog{}
+		stopping, stop := contextWithCancel(t)
+		defer stop()
+		quiet := slog.New(slog.DiscardHandler)
+		h := New(Deps{
+			Events: log, Feed: events.NewFeed(quiet), Tail: events.NewTail(log), Tokens: tokens, Stopping: stopping, Retry: time.Second,
+			Heartbeat: heartbeat, Log: slog.New(slog.NewTextHandler(&buf, nil)),
+		})
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/events", nil)
+		r.Header.Set("Accept", "text/event-stream")
+		r.Header.Set("Authorization", "Bearer wst_"+strings.Repeat("A", 43))
+		ended := make(chan any)
+		go func() {
+			defer func() { ended <- recover() }()
+			h.ServeHTTP(newWriter(true), r)
+		}()
+		time.Sleep(time.Second)
+		tokens.revoked.Store(true)
+		if value := <-ended; value != http.ErrAbortHandler {
+			t.Errorf("the stream ends with %v, want it to be cut", value)
+		}
+		if got := buf.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=INFO") || !strings.Contains(got, "This token was revoked") {
+			t.Errorf("a stream whose token was revoked is logged as\n%s\nwant one line of INFO", got)
 		}
 	})
 }

@@ -1,5 +1,5 @@
-// Package openapi holds the description of the API (OpenAPI 3.1), and makes a
-// page of it for people. What it says is held against the API by tests there.
+// Package openapi holds the description of the API (OpenAPI 3.1) and makes a page
+// of it for people. Tests of package api compare it with the API.
 package openapi
 
 import (
@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Document is the description as it is served.
+// Document is the description, as the API serves it.
 //
 //go:embed openapi.json
 var Document string
 
-// A description is what the page needs of the document.
+// A description is the part of the document that the page shows.
 type description struct {
 	Info struct {
 		Title       string `json:"title"`
@@ -31,13 +31,13 @@ type description struct {
 }
 
 type operation struct {
-	Tags        []string               `json:"tags"`
-	Summary     string                 `json:"summary"`
-	Description string                 `json:"description"`
-	Access      string                 `json:"x-access"`
-	Parameters  []parameter            `json:"parameters"`
-	Body        *content               `json:"requestBody"`
-	Responses   map[string]contentOrIt `json:"responses"`
+	Tags        []string            `json:"tags"`
+	Summary     string              `json:"summary"`
+	Description string              `json:"description"`
+	Access      string              `json:"x-access"`
+	Parameters  []parameter         `json:"parameters"`
+	Body        *content            `json:"requestBody"`
+	Responses   map[string]response `json:"responses"`
 }
 
 type parameter struct {
@@ -55,14 +55,14 @@ type content struct {
 	} `json:"content"`
 }
 
-type contentOrIt struct {
+type response struct {
 	Ref string `json:"$ref"`
 	content
 }
 
 type schema struct {
 	Ref         string            `json:"$ref"`
-	Type        any               `json:"type"` // a name, or several
+	Type        any               `json:"type"` // a name, or a list of names
 	Description string            `json:"description"`
 	Enum        []string          `json:"enum"`
 	Properties  map[string]schema `json:"properties"`
@@ -77,5 +77,5 @@ func parse() (description, error) {
 	return d, err
 }
 
-// last returns what a reference ends with.
+// last returns the last part of a reference.
 func last(ref string) string { return ref[strings.LastIndexByte(ref, '/')+1:] }

@@ -14,22 +14,9 @@ code{font:13px/1.5 ui-monospace,monospace}h2{border-bottom:1px solid #ddd;margin
 table{border-collapse:collapse}td{padding:.15rem 1rem .15rem 0;vertical-align:top}.access{color:#666;font-weight:normal;font-size:13px}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}h2{border-color:#444}a{color:#8bf}.access{color:#999}}`
 
-// who says in words who may use an operation.
-func who(access string) string {
-	switch access {
-	case "public":
-		return "no token needed"
-	case "anyone":
-		return "any token"
-	case "own":
-		return "administrators, and the workspace itself"
-	default:
-		return "administrators"
-	}
-}
-
-// Page makes a page of the document, which needs no script.
-func Page() ([]byte, error) {
+// Page makes a page of the document, which needs no script. The function who says
+// in words who has a kind of access; Page fails on a kind without words.
+func Page(who func(access string) string) ([]byte, error) {
 	d, err := parse()
 	if err != nil {
 		return nil, fmt.Errorf("read the API's description: %w", err)
@@ -42,9 +29,15 @@ func Page() ([]byte, error) {
 		p.f("<h2 id=\"%s\">%s</h2>\n<p>%s</p>\n", tag.Name, tag.Name, tag.Description)
 		for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
 			for _, method := range slices.SortedFunc(maps.Keys(d.Paths[path]), byUse) {
-				if o := d.Paths[path][method]; slices.Contains(o.Tags, tag.Name) {
-					p.operation(d, strings.ToUpper(method), path, o)
+				o := d.Paths[path][method]
+				if !slices.Contains(o.Tags, tag.Name) {
+					continue
 				}
+				words := who(o.Access)
+				if words == "" {
+					return nil, fmt.Errorf("the API's description has the access %q, which has no words", o.Access)
+				}
+				p.operation(d, strings.ToUpper(method), path, words, o)
 			}
 		}
 	}
@@ -58,18 +51,18 @@ func Page() ([]byte, error) {
 	return []byte(p.String()), nil
 }
 
-// byUse orders methods as people meet them.
+// byUse orders methods from reading to deleting.
 func byUse(a, b string) int {
 	order := []string{"get", "post", "put", "patch", "delete"}
 	return cmp.Or(cmp.Compare(slices.Index(order, a), slices.Index(order, b)), cmp.Compare(a, b))
 }
 
-// raw is text that is HTML already.
+// raw is a text that is HTML already.
 type raw string
 
 type page struct{ strings.Builder }
 
-// f writes, with every argument escaped that is not raw.
+// f writes a text, and escapes every argument that is not raw.
 func (p *page) f(format string, args ...any) {
 	for i, arg := range args {
 		if _, ok := arg.(raw); !ok {
@@ -79,8 +72,8 @@ func (p *page) f(format string, args ...any) {
 	fmt.Fprintf(p, format, args...)
 }
 
-func (p *page) operation(d description, method, path string, o operation) {
-	p.f("<h3><code>%s %s</code> <span class=\"access\">%s</span></h3>\n<p>%s. %s</p>\n<table>\n", method, path, who(o.Access), o.Summary, o.Description)
+func (p *page) operation(d description, method, path, who string, o operation) {
+	p.f("<h3><code>%s %s</code> <span class=\"access\">%s</span></h3>\n<p>%s. %s</p>\n<table>\n", method, path, who, o.Summary, o.Description)
 	for _, param := range o.Parameters {
 		if param.Ref != "" {
 			param = d.Components.Parameters[last(param.Ref)]
@@ -95,7 +88,7 @@ func (p *page) operation(d description, method, path string, o operation) {
 		p.content("body", *o.Body)
 	}
 	for _, status := range slices.Sorted(maps.Keys(o.Responses)) {
-		if r := o.Responses[status]; r.Ref == "" { // the others are errors
+		if r := o.Responses[status]; r.Ref == "" { // a reference is to the errors
 			p.content(status, r.content)
 		}
 	}
@@ -127,7 +120,7 @@ func (p *page) fields(s schema) {
 	p.f("</table>\n")
 }
 
-// kind says in HTML what values of a schema are.
+// kind describes the values of a schema, in HTML.
 func kind(s schema) string {
 	switch {
 	case s.Ref != "":

@@ -63,8 +63,8 @@ func TestErrorHidesItsCause(t *testing.T) {
 	}{
 		{Errorf(NotFound, "no workspace %s", "ws_1"), NotFound, "no workspace ws_1"},
 		{fmt.Errorf("get: %w", Wrap(Unavailable, "try later", cause)), Unavailable, "try later"},
-		{Wrap(Internal, "secret", cause), Internal, "The server failed to answer. Its log says why, under the request id."},
-		{cause, Internal, "The server failed to answer. Its log says why, under the request id."},
+		{Wrap(Internal, "secret", cause), Internal, "The server failed to answer. Its log says why: look for the request id."},
+		{cause, Internal, "The server failed to answer. Its log says why: look for the request id."},
 	}
 	for _, tt := range tests {
 		if got := KindOf(tt.err); got != tt.kind {
