@@ -1,6 +1,6 @@
-// Package reconcile makes workspaces what their owners want them to be. It is
-// driven by the database alone: what is due is claimed, one step is done and
-// recorded, and a server that ends in the middle leaves the rest to another.
+// Package reconcile makes the state of workspaces match their desired state. The
+// database alone drives it: a reconciler claims what is due, does one step, and
+// records it. If its server ends in the middle, another one does the rest.
 package reconcile
 
 import (
@@ -18,18 +18,19 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Outfitter knows what a workspace's instance is made of.
+// Outfitter prepares what a workspace's instance needs.
 type Outfitter interface {
-	// Outfit gets everything ready that an instance needs. Done twice, for the
-	// same generation, it does no harm. Its errors are shown to people, as far
-	// as workspace.Message tells.
+	// Outfit prepares everything that an instance needs before it starts. Doing
+	// that twice for the same generation does no harm. The workspace's owner sees
+	// the messages of its errors that are of a kind.
 	Outfit(ctx context.Context, c workspace.Claim) (provision.Spec, error)
 
-	// Remove removes what Outfit made for a workspace.
+	// Remove removes what Outfit made for a workspace. With keepData, the
+	// workspace's files stay.
 	Remove(ctx context.Context, id string, keepData bool) error
 }
 
-// Reconciler works on workspaces, together with those of other servers.
+// Reconciler works on workspaces, together with the reconcilers of other servers.
 type Reconciler struct {
 	Desk        workspace.Desk
 	Provisioner provision.Provisioner
@@ -37,29 +38,29 @@ type Reconciler struct {
 	Owner       string // names this server in the database
 	Log         *slog.Logger
 
-	// Wake has an element when something may be due.
+	// Wake receives an element when something may be due.
 	Wake <-chan struct{}
 
-	hearsSince atomic.Pointer[time.Time] // nil: it does not
+	hearsSince atomic.Pointer[time.Time] // since when this server can hear agents; nil: it cannot
 }
 
 const (
 	workers     = 8
-	lease       = 10 * time.Second // how long a server that is killed holds others up
+	lease       = 10 * time.Second // of a claim: how long a killed server delays others
 	renewEvery  = 2 * time.Second
 	pollEvery   = time.Second           // for what other servers, and the clock, make due
-	wakePause   = 10 * time.Millisecond // from one look at the database to the next, however often it is woken
+	wakePause   = 10 * time.Millisecond // at least, between two looks at the database
 	sweepEvery  = 3 * time.Second
 	stopGrace   = 10 * time.Second
-	giveBack    = 5 * time.Second // how long the database may take at the end
-	orphanGrace = time.Minute
+	giveBack    = 5 * time.Second // how long recording a step may take
+	orphanGrace = time.Minute     // how old an instance of no workspace gets before it is removed
 
-	// After a fault of the provisioner nothing is known, so it is asked again.
+	// A failed call to the driver says nothing about an instance, so it is repeated.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
 
-// Run works until ctx is done, and returns when all claims are given back.
+// Run works until ctx is done, and returns once it has released all claims.
 func (r *Reconciler) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -68,7 +69,7 @@ func (r *Reconciler) Run(ctx context.Context) {
 	for range workers {
 		free <- struct{}{}
 	}
-	failures := series{log: r.Log, failing: "nothing is reconciled until the database answers", again: "workspaces are reconciled again"}
+	failures := series{log: r.Log, failing: "no workspace is reconciled until the database answers", again: "workspaces are reconciled again"}
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
@@ -111,7 +112,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// claim returns what is to be done with at most n workspaces.
+// claim claims at most n workspaces and removals, and returns what to do with each.
 func (r *Reconciler) claim(ctx context.Context, n int) ([]func(context.Context), error) {
 	var jobs []func(context.Context)
 	removals, err := r.Desk.ClaimRemovals(ctx, r.Owner, lease, n)
@@ -128,15 +129,15 @@ func (r *Reconciler) claim(ctx context.Context, n int) ([]func(context.Context),
 	return jobs, err
 }
 
-// An outcome is what is to be recorded of a step: a fact, or when to look again.
+// outcome is what to record of a step: a fact, or when to look again.
 type outcome struct {
 	fact  *workspace.Observation
-	after time.Duration // negative: when something is asked of the workspace
+	after time.Duration // negative: only once something makes the workspace due
 }
 
 const atOnce, never time.Duration = 0, -1
 
-// work does the next step of a workspace and gives the claim back.
+// work does the next step of a workspace, records it, and releases the claim.
 func (r *Reconciler) work(ctx context.Context, c workspace.Claim) {
 	step, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -145,7 +146,7 @@ func (r *Reconciler) work(ctx context.Context, c workspace.Claim) {
 	cancel()
 	wg.Wait()
 
-	// The claim is given back also when this server is about to end.
+	// This happens even if this server is about to end.
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), giveBack)
 	defer cancel()
 	var err error
@@ -155,12 +156,12 @@ func (r *Reconciler) work(ctx context.Context, c workspace.Claim) {
 		err = r.Desk.Release(ctx, c, out.after)
 	}
 	if err != nil && workspace.KindOf(err) != workspace.Conflict && workspace.KindOf(err) != workspace.NotFound {
-		r.Log.Error("a step was not recorded, and is done again", "workspace", c.ID, "error", err)
+		r.Log.Error("a step was not recorded and will be repeated", "workspace", c.ID, "error", err)
 	}
 }
 
-// renew keeps a claim until ctx is done, and ends the step when it is of no
-// use any more: somebody wants something else, or another server works on it.
+// renew keeps a claim until ctx is done. It cancels the step once that has become
+// useless: the owner asked for something else, or another server has the claim.
 func (r *Reconciler) renew(ctx context.Context, cancel context.CancelFunc, c workspace.Claim) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
@@ -197,8 +198,8 @@ func (r *Reconciler) safely(ctx context.Context, c workspace.Claim) (out outcome
 	return out
 }
 
-// step does what the state of a workspace asks for. It returns an outcome also
-// with an error, which is for the log.
+// step does what the state of a workspace asks for. With an error, which is for the
+// log, it returns an outcome, too.
 func (r *Reconciler) step(ctx context.Context, c workspace.Claim) (outcome, error) {
 	switch c.Status.State {
 	case workspace.StateStarting, workspace.StateRunning:
@@ -221,23 +222,30 @@ func (r *Reconciler) step(ctx context.Context, c workspace.Claim) (outcome, erro
 func (r *Reconciler) start(ctx context.Context, c workspace.Claim) (outcome, error) {
 	spec, err := r.Outfitter.Outfit(ctx, c)
 	if err != nil {
-		message := "It could not be got ready for its start."
-		if workspace.KindOf(err) != workspace.Internal {
-			message = workspace.Message(err)
-		}
-		return found(c, workspace.Broken, message), fmt.Errorf("get it ready: %w", err)
+		message := explain(err, "The workspace could not be prepared for its start.")
+		return found(c, workspace.Broken, message), fmt.Errorf("prepare the instance: %w", err)
 	}
 	instance, err := r.Provisioner.Start(ctx, spec)
 	if err != nil {
-		return found(c, workspace.Broken, "It could not be started; the server's log says why."), fmt.Errorf("start the instance: %w", err)
+		message := explain(err, "The workspace could not be started.")
+		return found(c, workspace.Broken, message), fmt.Errorf("start the instance: %w", err)
 	}
 	out := found(c, workspace.Provisioned, "")
 	out.fact.Address = instance.Address
 	return out, nil
 }
 
-// inspect looks whether an instance that ought to run does. That it could not
-// be asked says nothing about it.
+// explain returns what the workspace's owner reads about an error: its message, if
+// it is of a kind. All else is for the log alone.
+func explain(err error, otherwise string) string {
+	if workspace.KindOf(err) == workspace.Internal {
+		return otherwise + " The server's log says why."
+	}
+	return workspace.Message(err)
+}
+
+// inspect looks whether an instance that should run does. A failed call to the
+// driver says nothing about that.
 func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, error) {
 	instance, err := r.Provisioner.Inspect(ctx, c.ID)
 	switch {
@@ -259,8 +267,8 @@ func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, e
 	return found(c, workspace.Late, "Its agent was not ready in time."), nil
 }
 
-// listen ends an instance that runs, but whose agent is not heard of. If servers
-// could not hear any agent for a while, that tells nothing about this one.
+// listen ends an instance that runs, but whose agent is silent. If this server
+// could not hear agents for a while, silence says nothing about them.
 func (r *Reconciler) listen(ctx context.Context, c workspace.Claim) (outcome, error) {
 	if !r.hears() {
 		return outcome{after: never}, nil
@@ -273,13 +281,13 @@ func (r *Reconciler) listen(ctx context.Context, c workspace.Claim) (outcome, er
 		return outcome{after: never}, nil
 	}
 	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
-		return again(c), fmt.Errorf("stop an instance that is not heard of: %w", err)
+		return again(c), fmt.Errorf("stop an instance whose agent is silent: %w", err)
 	}
-	return found(c, workspace.Lost, "Its agent was not heard of any more."), nil
+	return found(c, workspace.Lost, "Its agent has stopped sending heartbeats."), nil
 }
 
-// hears reports whether this server has been able to hear agents for a whole
-// lease without a break.
+// hears reports whether this server has been able to hear agents for a whole lease
+// of theirs, without a break.
 func (r *Reconciler) hears() bool {
 	since := r.hearsSince.Load()
 	return since != nil && time.Since(*since) > workspace.AgentLease
@@ -292,16 +300,16 @@ func exitMessage(i provision.Instance) string {
 	return fmt.Sprintf("Its process ended with exit code %d.", i.ExitCode)
 }
 
-// quiet ends what runs of a workspace that ought not to: a server that had lost
-// its claim may have started it.
+// quiet ends the instance of a workspace that should have none: a server that had
+// lost its claim may have started it.
 func (r *Reconciler) quiet(ctx context.Context, c workspace.Claim) (outcome, error) {
 	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
-		return again(c), fmt.Errorf("stop an instance that ought not to run: %w", err)
+		return again(c), fmt.Errorf("stop an instance that should not run: %w", err)
 	}
 	return outcome{after: never}, nil
 }
 
-// remove removes all that is left of a workspace.
+// remove removes what a deleted workspace has left.
 func (r *Reconciler) remove(ctx context.Context, removal workspace.Removal) {
 	err := r.Provisioner.Remove(ctx, removal.ID, removal.KeepData)
 	if err == nil {
@@ -319,7 +327,7 @@ func (r *Reconciler) remove(ctx context.Context, removal workspace.Removal) {
 		err = errors.Join(err, r.Desk.RetryRemoval(ctx, removal, backoff(removal.Attempts)))
 	}
 	if err != nil && workspace.KindOf(err) != workspace.Conflict {
-		r.Log.Error("what is left of a workspace was not removed; it is tried again", "workspace", removal.ID, "error", err)
+		r.Log.Error("what a deleted workspace has left was not removed; the removal will be repeated", "workspace", removal.ID, "error", err)
 	}
 }
 
@@ -327,7 +335,7 @@ func found(c workspace.Claim, fact workspace.Fact, message string) outcome {
 	return outcome{fact: &workspace.Observation{Fact: fact, Generation: c.Generation, Message: message}}
 }
 
-// again says to look again soon.
+// again returns that the workspace is due again, the later the more often it failed.
 func again(c workspace.Claim) outcome { return outcome{after: backoff(c.Attempts)} }
 
 func backoff(attempts int64) time.Duration {

@@ -1,12 +1,15 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +17,8 @@ import (
 	"time"
 
 	"workspace-server/internal/provision"
+	"workspace-server/internal/provision/docker"
+	"workspace-server/internal/provision/process"
 	"workspace-server/internal/store"
 	"workspace-server/internal/store/storetest"
 	"workspace-server/internal/testkit"
@@ -393,30 +398,88 @@ func TestHiccup(t *testing.T) {
 	})
 }
 
+// The owner of a workspace reads why it does not start and what to do, if the error
+// says so, and nothing else of the error.
 func TestBrokenStart(t *testing.T) {
+	missing := workspace.Wrap(workspace.Unavailable, "The image x is missing. Build it.", errors.New("/host/path"))
 	for _, tt := range []struct {
-		name string
-		err  error
-		want string
+		name          string
+		outfit, start error
+		want          string
 	}{
-		{"told", workspace.Errorf(workspace.Invalid, "The template x is gone."), `The template x is gone. It is tried again in 1s.`},
-		{"hidden", errors.New("password=hunter2"), "It could not be got ready for its start. It is tried again in 1s."},
+		{"told by the outfitter", workspace.Errorf(workspace.Invalid, "The template x is gone."), nil, "The template x is gone."},
+		{"hidden by the outfitter", errors.New("password=hunter2"), nil, "The workspace could not be prepared for its start. The server's log says why."},
+		{"told by the driver", nil, fmt.Errorf("start generation 1: %w", missing), "The image x is missing. Build it."},
+		{"hidden by the driver", nil, errors.New("/host/path"), "The workspace could not be started. The server's log says why."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachSite(t, func(t *testing.T, s *site) {
-				s.run("one", bareOutfit{tt.err})
+				if tt.start != nil {
+					s.machine.fail["start"] = tt.start
+				}
+				s.run("one", bareOutfit{tt.outfit})
 				id := s.create()
-				if failed := s.untilFailed(id, 1); failed.Message != tt.want {
-					t.Errorf("the message is %q, want %q", failed.Message, tt.want)
+				if failed, want := s.untilFailed(id, 1), tt.want+" It is tried again in 1s."; failed.Message != want {
+					t.Errorf("the message is %q, want %q", failed.Message, want)
 				}
 				s.ask(id, workspace.Pause)
 				s.untilState(id, workspace.StatePaused)
-				if !strings.Contains(s.log.String(), tt.err.Error()) {
+				if err := cmp.Or(tt.outfit, tt.start); !strings.Contains(s.log.String(), err.Error()) {
 					t.Errorf("the log does not have the error:\n%s", s.log)
 				}
 			})
 		})
 	}
+}
+
+// What the drivers advise is in the status of a workspace, as they say it.
+func TestDriversAdvise(t *testing.T) {
+	inTheWay := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	processes, err := process.New(process.Settings{Directory: inTheWay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, err := docker.New(docker.Settings{Host: "unix://" + filepath.Join(t.TempDir(), "no.sock"), Installation: "test", Image: "agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		driver provision.Provisioner
+		want   string
+	}{
+		{"process", processes, "A file is in the place of a directory below STATE_DIRECTORY. Move it away: the server's log names it. It is tried again in 1s."},
+		{"docker", containers, "The Docker engine does not run, or listens elsewhere. Start it, or set DOCKER_HOST to where it listens. It is tried again in 1s."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachSite(t, func(t *testing.T, s *site) {
+				id := s.create()
+				r := s.server("one", placed{})
+				r.Provisioner = tt.driver
+				jobs, err := r.claim(t.Context(), 1)
+				if err != nil || len(jobs) != 1 {
+					t.Fatalf("claim() = %d jobs, %v, want 1", len(jobs), err)
+				}
+				jobs[0](t.Context())
+				w := s.untilState(id, workspace.StateFailed)
+				if w.Status.Message != tt.want {
+					t.Errorf("the message is %q, want %q; the log:\n%s", w.Status.Message, tt.want, s.log)
+				}
+			})
+		})
+	}
+}
+
+// placed gives an instance a tier and a directory, without which drivers refuse it.
+type placed struct{ bareOutfit }
+
+func (p placed) Outfit(ctx context.Context, c workspace.Claim) (provision.Spec, error) {
+	spec, err := p.bareOutfit.Outfit(ctx, c)
+	spec.Tier, spec.Configs = 1, "/configs"
+	return spec, err
 }
 
 // What is asked while a slow step is done does not wait for it.

@@ -9,9 +9,10 @@ import (
 	"workspace-server/internal/provision"
 )
 
-// sweepForEver compares what runs with what ought to, every few seconds.
+// sweepForEver compares the instances that run with those that should, every few
+// seconds.
 func (r *Reconciler) sweepForEver(ctx context.Context) {
-	failures := series{log: r.Log, failing: "what runs is not known until the provisioner answers", again: "what runs is known again"}
+	failures := series{log: r.Log, failing: "it is unknown which instances run until the driver and the database answer", again: "it is known again which instances run"}
 	for {
 		err := r.sweep(ctx)
 		failures.note(ctx, err)
@@ -20,15 +21,16 @@ func (r *Reconciler) sweepForEver(ctx context.Context) {
 		} else if r.hearsSince.Load() == nil {
 			r.hearsSince.Store(new(time.Now()))
 		}
-		// Servers that were started together need not ask together.
+		// Servers that started together should not ask together.
 		if !wait(ctx, sweepEvery+rand.N(sweepEvery/2)) {
 			return
 		}
 	}
 }
 
-// sweep makes workspaces due of which something has become that nobody asked
-// for. It decides nothing: whoever claims them looks again.
+// sweep makes workspaces due whose instances may not be as they should, and removes
+// old instances of no workspace. It decides nothing about a workspace: the server
+// that claims it looks again.
 func (r *Reconciler) sweep(ctx context.Context) error {
 	if err := r.Desk.Idle(ctx); err != nil {
 		return err
@@ -37,7 +39,7 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What was made after this list is no news, and what ended is seen next time.
+	// An instance that starts or ends after this list counts in the next sweep.
 	instances, err := r.Provisioner.List(ctx)
 	if err != nil {
 		return err
@@ -46,16 +48,16 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 	for _, i := range instances {
 		runs[i.Workspace] = i.State == provision.Running
 	}
-	ought := map[string]bool{}
+	should := map[string]bool{}
 	var nudged []string
 	for _, w := range live {
-		ought[w.ID] = true
+		should[w.ID] = true
 		if !runs[w.ID] {
 			nudged = append(nudged, w.ID)
 		}
 	}
 	for _, i := range instances {
-		if ought[i.Workspace] {
+		if should[i.Workspace] {
 			continue
 		}
 		known, err := r.Desk.Known(ctx, i.Workspace)
@@ -65,7 +67,7 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 		case known && i.State == provision.Running:
 			nudged = append(nudged, i.Workspace)
 		case !known && time.Since(i.Started) > orphanGrace:
-			r.Log.Warn("removing what runs of a workspace that is gone", "workspace", i.Workspace)
+			r.Log.Warn("removing an instance of a workspace that does not exist", "workspace", i.Workspace)
 			if err := r.Provisioner.Remove(ctx, i.Workspace, true); err != nil {
 				return err
 			}
@@ -84,7 +86,8 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 	return r.Desk.Nudge(ctx, nudged)
 }
 
-// series logs the first failure in succession, and the first success after it.
+// series logs the first of several failures in a row, and the first success after
+// them.
 type series struct {
 	log            *slog.Logger
 	failing, again string

@@ -88,7 +88,7 @@ func plain(name string) bool {
 func (d *Driver) Start(ctx context.Context, spec provision.Spec) (provision.Instance, error) {
 	in, err := d.start(ctx, spec)
 	if err != nil {
-		return provision.Instance{}, fmt.Errorf("start generation %d of workspace %s: %w", spec.Generation, spec.Workspace, err)
+		return provision.Instance{}, advise(fmt.Errorf("start generation %d of workspace %s: %w", spec.Generation, spec.Workspace, err))
 	}
 	return in, nil
 }
@@ -99,7 +99,7 @@ func (d *Driver) Stop(ctx context.Context, workspace string, grace time.Duration
 	if err == nil || errors.Is(err, fs.ErrNotExist) || provision.IsAbsent(err) {
 		return nil
 	}
-	return fmt.Errorf("stop workspace %s: %w", workspace, err)
+	return advise(fmt.Errorf("stop workspace %s: %w", workspace, err))
 }
 
 func (d *Driver) stop(ctx context.Context, workspace string, grace time.Duration) error {
@@ -126,7 +126,7 @@ func (d *Driver) Remove(ctx context.Context, workspace string, keepData bool) er
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return fmt.Errorf("remove workspace %s: %w", workspace, err)
+	return advise(fmt.Errorf("remove workspace %s: %w", workspace, err))
 }
 
 func (d *Driver) remove(ctx context.Context, workspace string, keepData bool) error {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"workspace-server/internal/workspace"
 )
 
 const (
@@ -13,9 +15,11 @@ const (
 	signalKill = syscall.SIGKILL
 )
 
-// tryLock fails, and so does everything else of the driver.
+// tryLock fails, and with it every call of the driver.
 func tryLock(*os.File, bool) (bool, error) {
-	return false, errors.New("this system has no locks that a process can inherit: run agents in containers")
+	return false, workspace.Wrap(workspace.Unavailable,
+		"This system cannot run agents as processes. Set PROVISIONER=docker to run them in containers.",
+		errors.New("this system has no locks that a process can inherit"))
 }
 
 func detached() *syscall.SysProcAttr { return nil }
