@@ -1,11 +1,11 @@
-# Every target calls one script, which says what it does; the logic is there.
+# Every target calls one script, which says what it does and has all logic.
 .DEFAULT_GOAL := help
-.PHONY: help env dev dev-host up down logs rebuild token test check bench
+.PHONY: help env dev dev-host up down logs rebuild token test quick check bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-env: ## make .env, or complete it; "make dev" does so by itself
+env: ## make .env, or complete it; "make dev" does this too
 	@scripts/env
 
 dev: ## the platform with hot reload, in containers (or here, without Docker)
@@ -29,11 +29,14 @@ rebuild: ## fresh image and clean database, then "make dev"
 token: ## print the first administrator's token
 	@scripts/token
 
-test: ## all tests that this machine can run
-	@scripts/test
+test: ## all tests that this machine can run; ARGS="-only devloop -run TestX" for some
+	@scripts/test $(ARGS)
+
+quick: ## the tests of what changed since main, in under a minute
+	@scripts/quick $(ARGS)
 
 check: ## format, vet, static analysis, shell and Dockerfile lint
 	@scripts/check
 
-bench: ## edit to serving: this loop, the bare build, plain air
-	@scripts/bench
+bench: ## edit to serving: this loop, the bare build, plain air; ARGS=-h lists flags
+	@scripts/bench $(ARGS)

@@ -1,7 +1,6 @@
 package editor
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"e2e/harness/testrun"
 )
 
 type task struct {
@@ -107,12 +104,12 @@ func problems(t *testing.T, task task, dir, open, output string) []problem {
 
 // broken are packages of a nested module that fail in every way that has a place.
 var broken = map[string]string{
-	"mod/go.mod":                "module nested\n\ngo 1.24\n",
-	"mod/sub/fails_test.go":     "package sub\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tt.Run(\"case\", func(t *testing.T) { t.Error(\"got 1, want 2\") })\n}\n",
-	"mod/compile/x.go":          "package compile\n\nfunc f() { undefinedName() }\n",
-	"mod/compile/x_test.go":     "package compile\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n",
-	"mod/vet/x_test.go":         "package vet\n\nimport (\n\t\"fmt\"\n\t\"testing\"\n)\n\nfunc TestA(t *testing.T) { fmt.Printf(\"%d\", \"x\") }\n",
-	"mod/passes/passes_test.go": "package passes\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Log(\"passes_test.go:1: no problem\") }\n",
+	"devloop/go.mod":                "module nested\n\ngo 1.24\n",
+	"devloop/sub/fails_test.go":     "package sub\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tt.Run(\"case\", func(t *testing.T) { t.Error(\"got 1, want 2\") })\n}\n",
+	"devloop/compile/x.go":          "package compile\n\nfunc f() { undefinedName() }\n",
+	"devloop/compile/x_test.go":     "package compile\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n",
+	"devloop/vet/x_test.go":         "package vet\n\nimport (\n\t\"fmt\"\n\t\"testing\"\n)\n\nfunc TestA(t *testing.T) { fmt.Printf(\"%d\", \"x\") }\n",
+	"devloop/passes/passes_test.go": "package passes\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Log(\"passes_test.go:1: no problem\") }\n",
 }
 
 func write(t *testing.T, dir string, files map[string]string) {
@@ -134,18 +131,18 @@ func TestMatchers(t *testing.T) {
 	tasks := readTasks(t)
 	dir := t.TempDir()
 	write(t, dir, broken)
-	compile := problem{"mod/compile/x.go", 3, 12, "undefined: undefinedName"}
-	fails := problem{"mod/sub/fails_test.go", 6, 0, "got 1, want 2"}
-	vet := problem{"mod/vet/x_test.go", 8, 40, `fmt.Printf format %d has arg "x" of wrong type string`}
+	compile := problem{"devloop/compile/x.go", 3, 12, "undefined: undefinedName"}
+	fails := problem{"devloop/sub/fails_test.go", 6, 0, "got 1, want 2"}
+	vet := problem{"devloop/vet/x_test.go", 8, 40, `fmt.Printf format %d has arg "x" of wrong type string`}
 	tests := []struct {
 		task, open, output string
 		want               []problem
 	}{
-		{"test", "mod/passes", makeTest(t, dir, "mod"), []problem{compile, fails, vet}},
-		{"test this package", "mod/compile", goTest(t, dir, "mod/compile"), []problem{compile}},
-		{"test this package", "mod/sub", goTest(t, dir, "mod/sub"), []problem{fails}},
-		{"test this package", "mod/vet", goTest(t, dir, "mod/vet"), []problem{vet}},
-		{"test this package", "mod/passes", goTest(t, dir, "mod/passes"), nil},
+		{"test", "devloop/passes", makeTest(t, dir), []problem{compile, fails, vet}},
+		{"test this package", "devloop/compile", goTest(t, dir, "devloop/compile"), []problem{compile}},
+		{"test this package", "devloop/sub", goTest(t, dir, "devloop/sub"), []problem{fails}},
+		{"test this package", "devloop/vet", goTest(t, dir, "devloop/vet"), []problem{vet}},
+		{"test this package", "devloop/passes", goTest(t, dir, "devloop/passes"), nil},
 	}
 	for _, tt := range tests {
 		got := problems(t, tasks[tt.task], dir, tt.open, tt.output)
@@ -165,19 +162,20 @@ func recorded(t *testing.T, name string) string {
 	return string(b)
 }
 
-// makeTest returns what "make test" prints for a module.
-func makeTest(t *testing.T, dir, module string) string {
+// makeTest returns what "make test" prints for devloop.
+func makeTest(t *testing.T, dir string) string {
 	t.Helper()
-	cmd := exec.Command("go", "test", "-json", "-fullpath", "./...")
-	cmd.Dir = filepath.Join(dir, module)
-	out, _ := cmd.Output() // it is to fail
-	var printed strings.Builder
-	r := testrun.Run{Out: &printed, Root: dir}
-	if _, err := r.Read(module, bytes.NewReader(out)); err != nil {
-		t.Fatal(err)
+	program := filepath.Join(t.TempDir(), "runtests")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./runtests")
+	build.Dir = filepath.Join(root(t), "tools")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	r.Summary()
-	return printed.String()
+	cmd := exec.Command(program, "-only", "devloop")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the race detector has no say here
+	out, _ := cmd.CombinedOutput()                  // it is to fail
+	return string(out)
 }
 
 // goTest returns what "go test ." prints in a package.

@@ -171,19 +171,38 @@ func TestInitialize(t *testing.T) {
 	}
 }
 
+// A go that installs runtests, which prints how it is called.
+const installRuntests = `case "$*" in
+*"install -buildvcs=false ./runtests")
+	mkdir -p "$GOBIN"
+	printf '#!%s\necho "runtests $* [$CGO_ENABLED] [$TEST_DATABASE_URL]"\nexit 3\n' "$(command -v sh)" >"$GOBIN/runtests"
+	chmod +x "$GOBIN/runtests" ;;
+*) exit 9 ;;
+esac`
+
 // TestTest: in the dev container the tests have its database, and a C compiler.
 func TestTest(t *testing.T) {
 	eachShell(t, func(t *testing.T, r *repo) {
 		r.mkdir(filepath.Join(r.dir, "tools"))
-		r.command("go", `echo "go $* [$CGO_ENABLED] [$TEST_DATABASE_URL]"`)
-		r.want("test", "go run ./alltests [] []\n", 0, "DATABASE_URL=postgres://elsewhere")
-		r.want("test", "go run ./alltests [1] [postgres://here]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here")
-		r.want("test", "go run ./alltests [1] [postgres://mine]\n", 0, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here", "TEST_DATABASE_URL=postgres://mine")
+		r.command("go", installRuntests)
+		r.want("test", "runtests  [] []\n", 3, "DATABASE_URL=postgres://elsewhere")
+		r.want("test", "runtests  [1] [postgres://here]\n", 3, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here")
+		r.want("test", "runtests  [1] [postgres://mine]\n", 3, "DEV_CONTAINER=1", "DATABASE_URL=postgres://here", "TEST_DATABASE_URL=postgres://mine")
 	})
 }
 
 // goModules are the directories of all Go modules.
 var goModules = []string{"workspace-server", "devloop", "e2e", "tools", "tools/dockerlint"}
+
+// TestQuick needs Go.
+func TestQuick(t *testing.T) {
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.want("quick", "quick: no Go is here: install it (https://go.dev/dl), or use 'make test', which can run tests in the dev image\n", 1)
+		r.mkdir(filepath.Join(r.dir, "tools"))
+		r.command("go", installRuntests)
+		r.want("quick", "runtests -quick [] []\n", 3)
+	})
+}
 
 // TestWarm: what cannot be had stops nothing.
 func TestWarm(t *testing.T) {

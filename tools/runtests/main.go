@@ -1,0 +1,213 @@
+// Runtests runs the tests of every Go module, on SQLite and on a Postgres of
+// its own, or with -quick those of what changed. It ends with what it skipped and
+// why, and with one line that counts.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"e2e/harness/checkout"
+	"e2e/harness/engine"
+	"e2e/harness/janitor"
+	"e2e/harness/postgres"
+)
+
+func main() { janitor.Program("runtests", run) }
+
+func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) error {
+	f := flag.NewFlagSet("runtests", flag.ContinueOnError)
+	only := f.String("only", "", "test only this `module`, such as devloop")
+	pattern := f.String("run", "", "test only what matches the `pattern`, as \"go test -run\" does")
+	quick := f.Bool("quick", false, `test what changed, with "go test -short", without Postgres and the race detector.
+On a branch that is what its commits and the working tree change, compared with
+main; on main what is not pushed. If that is nothing, the last commit.`)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("the argument %q is unexpected: -only takes a module, -run a pattern", f.Arg(0))
+	}
+	root, err := checkout.Root()
+	if err != nil {
+		return err
+	}
+	modules, err := findModules(root)
+	if err != nil {
+		return err
+	}
+	if *only != "" && !slices.Contains(modules, *only) {
+		return fmt.Errorf("there is no module %q; there are %s", *only, strings.Join(modules, ", "))
+	}
+	r := newReport(out, root, *pattern != "")
+	var jobs []job
+	if *quick {
+		jobs, err = planQuick(ctx, r, modules)
+	} else {
+		jobs, err = planAll(ctx, r, modules)
+	}
+	if err != nil {
+		return err
+	}
+	jobs = slices.DeleteFunc(jobs, func(o job) bool {
+		leave := *only != "" && o.module != *only
+		if leave {
+			r.skip("module "+o.module, "-only "+*only)
+		}
+		return leave
+	})
+	if *pattern != "" {
+		for i := range jobs {
+			jobs[i].flags = append(jobs[i].flags, "-run", *pattern)
+		}
+	}
+	if !*quick && slices.ContainsFunc(jobs, func(o job) bool { return o.module == postgresModule }) {
+		url, err := database(ctx, j, r)
+		if err != nil {
+			return err
+		}
+		for i := range jobs {
+			if url != "" && jobs[i].module == postgresModule {
+				jobs[i].env = append(jobs[i].env, "TEST_DATABASE_URL="+url)
+			}
+		}
+	}
+	if err := runJobs(ctx, r, jobs); err != nil {
+		return err
+	}
+	return r.summary()
+}
+
+// A job is one "go test" command.
+type job struct {
+	module   string // the directory that it runs in, relative to the root
+	packages []string
+	flags    []string
+	env      []string // in addition to this program's
+	beside   bool     // runs while the others that say so do
+}
+
+// besides are the modules that the others stand on. They are tested side by side,
+// since each has tests that wait; the others would disturb each other's measurements.
+var besides = []string{"workspace-server", "devloop"}
+
+// postgresModule is the module that is tested on Postgres, too.
+const postgresModule = "workspace-server"
+
+// findModules lists the modules of the repository, in the order to test them.
+func findModules(root string) ([]string, error) {
+	found := slices.Clone(besides)
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			dir, err := filepath.Rel(root, filepath.Dir(file))
+			if err != nil {
+				return nil, err
+			}
+			if !strings.HasPrefix(dir, ".") && !slices.Contains(found, dir) {
+				found = append(found, dir)
+			}
+		}
+	}
+	return slices.DeleteFunc(found, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(root, dir, "go.mod"))
+		return err != nil
+	}), nil
+}
+
+// planAll plans the tests of all modules.
+func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
+	// A busy machine may take several times as long as others do.
+	flags := []string{"-timeout=20m"}
+	switch race, err := raceDetector(ctx); {
+	case err != nil:
+		return nil, err
+	case race:
+		flags = append(flags, "-race")
+	default:
+		r.skip("the race detector", "needs a C compiler: there is none")
+	}
+	var jobs []job
+	for _, module := range modules {
+		o := job{module: module, packages: []string{"./..."}, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
+		if module == "e2e" {
+			// The go command's cache does not see the files outside of the module that
+			// these tests read. Several at once would disturb each other's measurements.
+			o.flags = append(o.flags, "-count=1", "-p=1")
+		}
+		jobs = append(jobs, o)
+	}
+	return jobs, nil
+}
+
+// raceDetector reports whether "go test -race" works here.
+func raceDetector(ctx context.Context) (bool, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED").Output()
+	if err != nil {
+		return false, fmt.Errorf("ask the go command: %w", err)
+	}
+	return strings.TrimSpace(string(out)) == "1", nil
+}
+
+// database returns the URL of the Postgres to test on, and starts one unless
+// TEST_DATABASE_URL gives it. Without an engine there is none, and no URL.
+func database(ctx context.Context, j *janitor.Janitor, r *report) (string, error) {
+	if url := os.Getenv("TEST_DATABASE_URL"); url != "" {
+		return url, nil
+	}
+	missing := engine.Missing()
+	if missing == "" {
+		server, err := postgres.Start(ctx, j)
+		if err == nil || ctx.Err() != nil {
+			return server.URL, err
+		}
+		missing = err.Error()
+	}
+	if engine.Required() {
+		r.fail("REQUIRE_DOCKER=1, but there is no Postgres to test on: " + missing)
+		return "", nil
+	}
+	r.skip("workspace-server on Postgres", "needs Docker, or TEST_DATABASE_URL: "+missing)
+	return "", nil
+}
+
+// runJobs runs the jobs, first those that run side by side, and then each of the
+// others by itself.
+func runJobs(ctx context.Context, r *report, jobs []job) error {
+	stream, err := r.open()
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(jobs))
+	var together sync.WaitGroup
+	for i, o := range jobs {
+		if o.beside {
+			together.Go(func() { errs[i] = o.run(ctx, r, stream) })
+		}
+	}
+	together.Wait()
+	for i, o := range jobs {
+		if !o.beside && ctx.Err() == nil {
+			errs[i] = o.run(ctx, r, stream)
+		}
+	}
+	if err := stream.close(); err != nil {
+		errs = append(errs, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
