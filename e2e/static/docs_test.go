@@ -104,6 +104,74 @@ func anchors(text string) []string {
 	return all
 }
 
+// commands returns the words in a document that people may type: code spans, and
+// the commands of console blocks.
+func commands(text string) []string {
+	var all []string
+	for _, block := range fenced.FindAllString(text, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^ *\$ (.*)$`).FindAllStringSubmatch(block, -1) {
+			all = append(all, m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+// TestDocumentedCommands: each target, verb and flag that a document names exists.
+func TestDocumentedCommands(t *testing.T) {
+	targets := matches(`(?m)^([a-z][a-z-]*):`, read(t, "Makefile"))
+	devloop := matches(`(?m)^  ([a-z]+)  +\S`, read(t, "devloop/cmd/devloop/main.go"))
+	verbs := matches(`(?m)^\s*\{"([a-z ]+)", "`, read(t, "workspace-server/internal/cli/cli.go"))
+	var cli strings.Builder
+	for _, name := range files(t, "*.go") {
+		if path.Dir(name) == "workspace-server/internal/cli" && !strings.HasSuffix(name, "_test.go") {
+			cli.WriteString(read(t, name))
+		}
+	}
+	flags := matches(`(?:Var|Func|Bool|Int|Int64|String|Duration)\((?:&[\w.]+, )?"([a-z-]+)", `, cli.String())
+	if len(targets) < 10 || len(devloop) < 8 || len(verbs) < 20 || len(flags) < 15 {
+		t.Fatalf("found targets %q, commands of devloop %q, verbs %q and flags %q, want more of each", targets, devloop, verbs, flags)
+	}
+	found := map[string]int{}
+	for name, text := range documents(t) {
+		if name == "CHANGELOG.md" {
+			continue // it names what is gone
+		}
+		for _, command := range commands(text) {
+			command, _, _ = strings.Cut(command, " # ")
+			check := func(kind, pattern string, known []string) {
+				for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(command, -1) {
+					found[kind]++
+					if !slices.Contains(known, m[1]) {
+						t.Errorf("%s tells of %q: there is no %s %q, only %q", name, command, kind, m[1], known)
+					}
+				}
+			}
+			check("make target", `(?:^|\$\()make ([a-z][a-z-]*)`, targets)
+			check("command of devloop", `(?:^|")devloop ([a-z]+)\b`, devloop)
+			for _, m := range regexp.MustCompile(`\bws ([a-z]+)( [a-z]+)?([^|$]*)`).FindAllStringSubmatch(command, -1) {
+				found["verb"]++
+				if !slices.Contains(verbs, m[1]) && !slices.Contains(verbs, m[1]+m[2]) {
+					t.Errorf("%s tells of %q: there is no verb %q", name, command, m[1]+m[2])
+				}
+				for _, flag := range regexp.MustCompile(` --?([a-z][a-z-]*)`).FindAllStringSubmatch(m[3], -1) {
+					found["flag"]++
+					if !slices.Contains(flags, flag[1]) && flag[1] != "h" {
+						t.Errorf("%s tells of %q: there is no flag %q", name, command, flag[1])
+					}
+				}
+			}
+		}
+	}
+	for kind, least := range map[string]int{"make target": 30, "command of devloop": 10, "verb": 30, "flag": 15} {
+		if found[kind] < least {
+			t.Errorf("the documents name %d times a %s, want at least %d to be found", found[kind], kind, least)
+		}
+	}
+}
+
 // tables are the tables of packages, which tests of the modules write.
 var tables = regexp.MustCompile(`(?s)<!-- packages .*?<!-- end -->`)
 
@@ -254,5 +322,22 @@ func TestGlossary(t *testing.T) {
 	}
 	if len(seen) < 30 || named < 30 {
 		t.Errorf("the glossary has %d words and names %d packages, want more to be found", len(seen), named)
+	}
+}
+
+// TestDebugConfigurations: docs/debugging.md explains each configuration of
+// VS Code, and no document names another one.
+func TestDebugConfigurations(t *testing.T) {
+	configurations := matches(`"name": "([^"]+)"`, read(t, ".vscode/launch.json"))
+	explained := matches(`(?m)^\| ([A-Z][^|]*[^| ]) +\|`, read(t, "docs/debugging.md"))
+	if len(configurations) == 0 || !slices.Equal(explained, configurations) {
+		t.Errorf("docs/debugging.md explains %q, want each of %q", explained, configurations)
+	}
+	for name, text := range documents(t) {
+		for _, named := range matches(`"(Attach [^"]+)"`, text) {
+			if !slices.Contains(configurations, named) {
+				t.Errorf("%s tells of %q, which .vscode/launch.json does not have", name, named)
+			}
+		}
 	}
 }
