@@ -37,7 +37,7 @@ func start(t *testing.T) (url, token string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	cmd := exec.CommandContext(ctx, exe, "serve")
 	cmd.Env = []string{
 		"LISTEN_ADDR=127.0.0.1:0", "ENV=development", "STATE_DIRECTORY=" + state,

@@ -22,6 +22,7 @@ import (
 var readers = []struct{ prefix, pkg string }{
 	{"", "e2e/static"},
 	{"", "workspace-server/internal/rules"},
+	{"docs/", "devloop/internal/rules"},
 	{"scripts/", "e2e/scripts"},
 	{".ci/", "e2e/scripts"},
 	{"Makefile", "e2e/editor"},
