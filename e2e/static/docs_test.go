@@ -278,6 +278,9 @@ func TestLoopLines(t *testing.T) {
 			for _, start := range []string{"serving  ", "reloaded in ", "build failed in ", "debugger attached: ", "debugger moved to pid "} {
 				for _, m := range regexp.MustCompile(`(?m)^`+start+`.*$`).FindAllString(block, -1) {
 					found[start]++
+					if _, more, ok := strings.Cut(m, ", "); ok && start == "debugger moved to pid " && !strings.Contains(all, more) {
+						t.Errorf("a document shows %q, but nothing prints %q", m, more)
+					}
 					if start == "reloaded in " && !regexp.MustCompile(`^reloaded in [\d.]+s  \(detect [\d.]+, build [\d.]+, start [\d.]+, swap [\d.]+\)  \S+\.go$`).MatchString(m) {
 						t.Errorf("a document shows %q, which is not how the loop prints a reload", m)
 					}
