@@ -344,3 +344,21 @@ func TestDebugConfigurations(t *testing.T) {
 		}
 	}
 }
+
+// TestFindings: each script has the form that findings/README.md asks for.
+func TestFindings(t *testing.T) {
+	form := []string{
+		"#!/bin/sh\n", "\n# Tool:", "\n# Behaviour:", "\n# Surprise:", "\n# Do:", "\nset -eu\n", "tmp=$(mktemp -d)\n", "trap 'rm -rf \"$tmp\"' EXIT\n",
+	}
+	for _, name := range append(files(t, "*.sh"), "findings/README.md") {
+		if path.Dir(name) != "findings" {
+			continue
+		}
+		text := read(t, name)
+		for _, part := range form {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s has no %q", name, strings.TrimSpace(part))
+			}
+		}
+	}
+}
