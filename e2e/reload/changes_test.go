@@ -222,7 +222,7 @@ func nestedDirectory(t *testing.T, l *loop.Loop) {
 		}
 	}
 
-	// Nobody but the compiler looks into a directory that nobody watches yet.
+	// Only the compiler looks into a directory that air does not watch yet.
 	const alone = "workspace-server/internal/api/d/e/f.go"
 	from := l.Process.Out.End()
 	save(t, l, alone, "package e\n\nconst Planted = 1\n", checkout.InPlace)
@@ -328,7 +328,7 @@ func testFiles(t *testing.T, l *loop.Loop) {
 	}
 	onlyHealth(t, l, n)
 	if k := l.Process.Out.Count(place, loop.Outcome); k != 1 {
-		t.Errorf("%d reloads were told, want that of the handler:\n%s", k, printed(l, place))
+		t.Errorf("the loop reported %d reloads, want that of the handler:\n%s", k, printed(l, place))
 	}
 }
 
@@ -379,6 +379,6 @@ func template(t *testing.T, l *loop.Loop) {
 	}
 	onlyHealth(t, l, n)
 	if k := l.Process.Out.Count(place, loop.Outcome); k != 1 {
-		t.Errorf("%d reloads were told, want that of the handler:\n%s", k, printed(l, place))
+		t.Errorf("the loop reported %d reloads, want that of the handler:\n%s", k, printed(l, place))
 	}
 }

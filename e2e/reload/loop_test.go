@@ -17,41 +17,71 @@ import (
 	"e2e/harness/terminal"
 )
 
-// A scenario happens in a loop that serves an edit and is at rest. It may leave
-// files changed: they are put back after it.
+// A scenario happens in a loop that serves an edit, is at rest, and has no
+// debugger. It may leave files changed: settle puts them back.
 type scenario struct {
 	name string
 	only loop.Kind // empty: wherever the loop runs
 	run  func(*testing.T, *loop.Loop)
 }
 
+// The same program reloads and debugs on the host and in the container. What
+// depends on it alone is proven once, on the host, where looking at processes is
+// cheap. Both places have what depends on the place: its database, its files, its
+// processes and its ports.
 var scenarios = []scenario{
 	{"edits under load", "", editsUnderLoad},
 	{"failed reloads", "", failedReloads},
-	{"exit soon after ready", "", exitAfterReady},
-	{"exit instead of draining", "", exitInsteadOfDraining},
-	{"burst of saves", "", burst},
-	{"200 files at once", "", manyFiles},
-	{"go.mod and go.sum", "", moduleFiles},
+	{"exit soon after ready", loop.Host, exitAfterReady},
+	{"exit instead of draining", loop.Host, exitInsteadOfDraining},
+	{"burst of saves", loop.Host, burst},
+	{"200 files at once", loop.Host, manyFiles},
+	{"go.mod and go.sum", loop.Host, moduleFiles},
 	{"new nested directory", "", nestedDirectory},
-	{"rename and delete", "", renameAndDelete},
-	{"edits that change nothing", "", nothingChanged},
-	{"tests are not part of the program", "", testFiles},
-	{"migrations are not reloaded", "", migration},
+	{"rename and delete", loop.Host, renameAndDelete},
+	{"edits that change nothing", loop.Host, nothingChanged},
+	{"tests are not part of the program", loop.Host, testFiles},
+	{"migrations are not reloaded", loop.Host, migration},
 	{"templates are live", "", template},
-	{"commands of the README", "", readme},
+	{"commands of the README", loop.Container, readme},
 	{"air is killed", "", killAir},
 	{"the server is killed", "", killServer},
 	{"unreadable source file", "", unreadable},
 	{"full disk", loop.Container, fullDisk},
 	{"files written through the mount", loop.Container, ownership},
-	{"the loop in the dev container's own words", loop.Container, insideContainer},
+	{"what a shell in the container finds", loop.Container, insideContainer},
+
+	{"one debug session over many edits", "", debuggedEdits},
+	{"an editor that ignores that it should configure again", loop.Host, ignores},
+	{"a reload while stopped", loop.Host, reloadWhileStopped},
+	{"a broken build while stopped", loop.Host, brokenWhileStopped},
+	{"the editor's connection is cut", loop.Host, cut},
+	{"the restart button", loop.Host, restartButton},
+	{"line numbers", loop.Host, lineNumbers},
+	{"dlv connect", "", dlvConnect},
+	{"attach and detach", loop.Host, attachAndDetach},
+	{"capabilities", loop.Container, capabilities},
 }
 
-func TestHost(t *testing.T) { run(t, loop.Host) }
+// few is how many edits a place gets that has not the full proof.
+const few = 5
+
+// many returns n in the place that has the full proof, and a few elsewhere.
+func many(n int, full bool) int {
+	if full {
+		return n
+	}
+	return min(n, few)
+}
+
+func TestHost(t *testing.T) {
+	t.Parallel()
+	run(t, loop.Host)
+}
 
 func TestContainer(t *testing.T) {
 	engine.Need(t)
+	t.Parallel()
 	run(t, loop.Container)
 }
 
@@ -81,8 +111,28 @@ func run(t *testing.T, kind loop.Kind) {
 	}
 }
 
-// settle puts files back and makes an edit, which proves that the loop goes on.
+// settle waits for the end of every debugger, puts files back and makes an edit,
+// which proves that the loop goes on.
 func settle(ctx context.Context, l *loop.Loop) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		left, err := l.Processes(ctx, "dlv")
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			break
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("dlv runs on as %v: %w", left, context.Cause(ctx))
+		}
+	}
+	if _, err := l.Ready(ctx); err != nil {
+		return err
+	}
 	if _, err := l.Checkout.Restore(); err != nil {
 		return err
 	}
@@ -94,12 +144,12 @@ func settle(ctx context.Context, l *loop.Loop) error {
 		return err
 	}
 	if s.Failure != "" {
-		return fmt.Errorf("devloop status tells of a failure after a good edit: %s", s.Failure)
+		return fmt.Errorf("devloop status has a failure after a good edit: %s", s.Failure)
 	}
 	return nil
 }
 
-// checkStarted checks what a developer is told at the start.
+// checkStarted checks what the loop says at the start.
 func checkStarted(t *testing.T, l *loop.Loop) {
 	t.Helper()
 	ctx := within(t, time.Minute)
@@ -169,9 +219,10 @@ func edit(t *testing.T, l *loop.Loop) loop.Edited {
 }
 
 func editsUnderLoad(t *testing.T, l *loop.Loop) {
+	n := many(*edits, l.Kind == loop.Container)
 	var took, told []time.Duration
 	report := underLoad(t, l, func(running *load.Load) {
-		for range *edits {
+		for range n {
 			e := edit(t, l)
 			running.Serving(e.N)
 			took = append(took, e.Took)
@@ -181,10 +232,10 @@ func editsUnderLoad(t *testing.T, l *loop.Loop) {
 			}
 		}
 	})
-	if report.Events < report.Created || report.Streams < 2**edits {
+	if report.Events < report.Created || report.Streams < 2*n {
 		t.Errorf("%s; want at least %d events, and 2 streams for each edit", report, report.Created)
 	}
-	t.Logf("report: %s: edit to serving: %v; by the loop's own words: %v", l.Kind, stats.Of(took), stats.Of(told))
+	t.Logf("report: %s: edit to serving: %v; according to the loop: %v", l.Kind, stats.Of(took), stats.Of(told))
 	t.Logf("report: %s: meanwhile: %s", l.Kind, report)
 }
 
@@ -217,7 +268,7 @@ func stopHost(t *testing.T, l *loop.Loop) {
 	nothingRuns(t, l)
 }
 
-// nothingRuns checks that no process is left and nobody listens.
+// nothingRuns checks that no process is left and nothing listens.
 func nothingRuns(t *testing.T, l *loop.Loop) {
 	t.Helper()
 	if left := command.Outliving(l.Checkout.Run); len(left) > 0 {
@@ -225,7 +276,7 @@ func nothingRuns(t *testing.T, l *loop.Loop) {
 	}
 	if conn, err := net.Dial("tcp", l.Addr()); err == nil {
 		conn.Close()
-		t.Errorf("somebody still listens on %s", l.Addr())
+		t.Errorf("something still listens on %s", l.Addr())
 	}
 }
 
@@ -236,7 +287,7 @@ func stopContainer(t *testing.T, l *loop.Loop) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With a request under way that lasts for ever, as an editor's stream does.
+	// With a request under way that never ends, as the stream of an editor.
 	running, err := l.Load(ctx, load.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +297,7 @@ func stopContainer(t *testing.T, l *loop.Loop) {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
-	go running.Stop() // it fails to reach anybody now, as it should
+	go running.Stop() // no request succeeds now
 	out, err := engine.Docker(ctx, "inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}} {{.Config.StopTimeout}}", id)
 	if err != nil {
 		t.Fatal(err)

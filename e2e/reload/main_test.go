@@ -1,5 +1,5 @@
-// Package reload tests the reload loop from outside: what a developer types,
-// edits and sees, with real tools, in containers and without.
+// Package reload tests the loop from outside: what a developer types, edits,
+// debugs and sees, with the real tools, in containers and without.
 package reload
 
 import (
@@ -11,7 +11,11 @@ import (
 	"e2e/harness/janitor"
 )
 
-var edits = flag.Int("edits", 50, "how many edits are made under load")
+var (
+	edits      = flag.Int("edits", 50, "how many edits are made under load")
+	debugEdits = flag.Int("debug-edits", 20, "how many edits are made in one debug session, under load")
+	sessions   = flag.Int("sessions", 100, "how often an editor attaches and detaches")
+)
 
 // cleaner removes what the tests made, however they end.
 var cleaner *janitor.Janitor

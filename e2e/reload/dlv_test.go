@@ -1,4 +1,4 @@
-package debug
+package reload
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 	"e2e/harness/terminal"
 )
 
-// A console is "dlv connect" in a terminal, with somebody who types.
+// A console is "dlv connect" in a terminal, with a person who types.
 type console struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -49,7 +49,7 @@ func connect(t *testing.T, l *loop.Loop) *console {
 	return c
 }
 
-// types types a line, and waits for a line in answer if there is to be one.
+// types types a line, and waits for a line that answers it, unless answer is empty.
 func (c *console) types(line, answer string) {
 	c.t.Helper()
 	from := c.out.End()
@@ -100,7 +100,7 @@ func dlvConnect(t *testing.T, l *loop.Loop) {
 		t.Fatal(err)
 	}
 	c.types("quit", "")
-	c.types("y", "") // kill the process: that is not the client's to do
+	c.types("y", "") // kill the process, which is not the client's
 	if err := c.cmd.Wait(); err != nil {
 		t.Errorf("dlv connect ended with %v; printed were:\n%s", err, terminal.Format(c.out.Since(0)))
 	}
@@ -153,10 +153,7 @@ func attachAndDetach(t *testing.T, l *loop.Loop) {
 			t.Fatal(err)
 		}
 	}
-	n := *rounds
-	if l.Kind == loop.Container {
-		n /= 10 // the loop is the same there
-	}
+	n := *sessions
 	for range 3 {
 		session()
 	}

@@ -1,4 +1,4 @@
-package debug
+package reload
 
 import (
 	"context"
@@ -12,13 +12,12 @@ import (
 
 	"e2e/harness/checkout"
 	"e2e/harness/editor"
-	"e2e/harness/engine"
 	"e2e/harness/load"
 	"e2e/harness/loop"
 	"e2e/harness/stats"
 )
 
-// The handler of /readyz is debugged, since nothing but these tests asks for it.
+// The handler of /readyz is debugged, since the load does not ask for it.
 const (
 	debugged = "workspace-server/internal/api/ready.go"
 	here     = "	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)"
@@ -28,74 +27,6 @@ const (
 const step = time.Minute
 
 var moved = regexp.MustCompile(`^debugger moved to pid (\d+) in ([0-9.]+)s`)
-
-// A scenario happens in a loop that serves and that nobody debugs.
-type scenario struct {
-	name string
-	only loop.Kind // empty: wherever the loop runs
-	run  func(*testing.T, *loop.Loop)
-}
-
-var scenarios = []scenario{
-	{"one session over many edits", "", manyEdits},
-	{"an editor that ignores that it should configure again", "", ignores},
-	{"a reload while stopped", "", reloadWhileStopped},
-	{"a broken build while stopped", "", brokenWhileStopped},
-	{"the connection is cut", "", cut},
-	{"the restart button", "", restartButton},
-	{"line numbers", "", lineNumbers},
-	{"dlv connect", "", dlvConnect},
-	{"attach and detach", "", attachAndDetach},
-	{"capabilities", loop.Container, capabilities},
-}
-
-func TestHost(t *testing.T) { run(t, loop.Host) }
-
-func TestContainer(t *testing.T) {
-	engine.Need(t)
-	run(t, loop.Container)
-}
-
-func run(t *testing.T, kind loop.Kind) {
-	ctx := within(t, 20*time.Minute)
-	l := loop.ForTest(ctx, t, cleaner, kind)
-	if err := l.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range scenarios {
-		if s.only != "" && s.only != kind {
-			continue
-		}
-		t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) { s.run(t, l) })
-		undisturbed(t, l)
-	}
-}
-
-// undisturbed checks that the platform serves, in the process of the loop, and
-// that there is no dlv; and puts the sources back.
-func undisturbed(t *testing.T, l *loop.Loop) {
-	t.Helper()
-	ctx := within(t, time.Minute)
-	for {
-		left, err := l.Processes(ctx, "dlv")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(left) == 0 {
-			break
-		}
-		pause(t, ctx, fmt.Sprintf("the end of dlv %v", left))
-	}
-	if _, err := l.Ready(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Checkout.Restore(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Edit(ctx); err != nil {
-		t.Fatalf("an edit that nobody debugs: %v", err)
-	}
-}
 
 // pause waits a moment before something is looked at again.
 func pause(t *testing.T, ctx context.Context, what string) {
@@ -235,8 +166,8 @@ func hit(t *testing.T, l *loop.Loop, e *editor.Editor, line int) {
 	answered(t, c)
 }
 
-// manyEdits: one connection over many edits that move the line, under load.
-func manyEdits(t *testing.T, l *loop.Loop) {
+// debuggedEdits: one session over edits that move the line, under load.
+func debuggedEdits(t *testing.T, l *loop.Loop) {
 	running, err := l.Load(t.Context(), load.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +189,7 @@ func manyEdits(t *testing.T, l *loop.Loop) {
 		}
 		_, line := source(t, l, 0, 0)
 		hit(t, l, e, line)
-		for n := 1; n <= *edits; n++ {
+		for n := 1; n <= many(*debugEdits, l.Kind == loop.Host); n++ {
 			line, served := reload(t, l, e, n, n)
 			c := ask(t, l)
 			s := stopped(t, l, e, line)
@@ -352,7 +283,9 @@ func cut(t *testing.T, l *loop.Loop) {
 		t.Fatal(err)
 	}
 	answered(t, held)
-	undisturbed(t, l)
+	if err := settle(within(t, step), l); err != nil {
+		t.Fatal(err)
+	}
 	e = attach(t, l, editor.Reconfigures) // and takes it over
 	hit(t, l, e, line)
 	if err := e.Close(); err != nil { // while it runs
@@ -377,8 +310,8 @@ func restartButton(t *testing.T, l *loop.Loop) {
 	}
 }
 
-// lineNumbers: an edit that only moves lines restarts nothing, until somebody
-// debugs.
+// lineNumbers: an edit that only moves lines restarts nothing until an
+// editor attaches.
 func lineNumbers(t *testing.T, l *loop.Loop) {
 	text, line := source(t, l, 0, 3)
 	from := l.Process.Out.End()
