@@ -1,5 +1,5 @@
-// Package badinput tests what a developer is told when something is in the way
-// of "make dev": one clear line and a failure, or the loop goes on, never a hang.
+// Package badinput tests what a developer reads when something is in the way of
+// "make dev": one clear line and a failure, or the loop goes on, never a hang.
 package badinput
 
 import (
@@ -73,35 +73,81 @@ func bin(t *testing.T, without []string, scripts map[string]string) string {
 	return "PATH=" + dir
 }
 
+// TestPortTaken: with containers the port is looked at before minutes of work. For
+// "make dev-host", TestNoEngine has a checkout that is built already.
 func TestPortTaken(t *testing.T) {
-	for _, tt := range []struct {
-		kind   loop.Kind
-		target string
-	}{{loop.Host, "dev-host"}, {loop.Container, "dev"}, {loop.Container, "up"}} {
-		t.Run(string(tt.kind)+"/"+tt.target, func(t *testing.T) {
-			if tt.kind == loop.Container {
-				engine.Need(t)
-			}
-			l := prepare(t, tt.kind)
-			taken, err := net.Listen("tcp", l.Addr())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer taken.Close()
-			fails(t, l, tt.target, fmt.Sprintf(`\b%d is (in use|taken)\b.*stop the program`, l.Port))
-		})
+	engine.Need(t)
+	t.Parallel()
+	l := prepare(t, loop.Container)
+	for _, target := range []string{"dev", "up"} {
+		t.Run(target, func(t *testing.T) { portTaken(t, l, target) })
 	}
 }
 
-// TestTwo: what else is done while a loop runs.
-func TestTwo(t *testing.T) {
-	l := prepare(t, loop.Host)
-	ctx := within(t, 5*time.Minute)
-	if err := l.Start(ctx); err != nil {
+// portTaken: another program has the port of the platform.
+func portTaken(t *testing.T, l *loop.Loop, target string) {
+	taken, err := net.Listen("tcp", l.Addr())
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer taken.Close()
+	fails(t, l, target, fmt.Sprintf(`\b%d is (in use|taken)\b.*stop the program`, l.Port))
+}
+
+// notHere is what a target says that needs an engine, where there is none.
+const notHere = "no Docker engine answers"
+
+// TestNoEngine: on a machine without an engine the loop runs on the machine itself,
+// and says so. The loop is then what others stand in the way of.
+func TestNoEngine(t *testing.T) {
+	t.Parallel()
+	l := prepare(t, loop.Host, bin(t, []string{"docker"}, nil))
+	if err := l.Launch("dev"); err != nil {
+		t.Fatal(err)
+	}
+	ctx := within(t, 5*time.Minute)
+	for _, want := range []*regexp.Regexp{
+		regexp.MustCompile(`^` + notHere + `: running the loop on this machine, with an embedded database`), loop.Serving,
+	} {
+		if _, err := l.Process.Out.Wait(ctx, 0, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Edit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("targets", func(t *testing.T) {
+		for _, target := range []string{"up", "down", "logs"} {
+			code, out, err := l.Make(ctx, target)
+			if err != nil || code == 0 || !strings.Contains(out, notHere) {
+				t.Errorf("make %s: exit code %d, %v, printed %q, want a failure with %q", target, code, err, out, notHere)
+			}
+		}
+	})
+	t.Run("an engine that does not answer", func(t *testing.T) { silentEngine(t, ctx, l) })
 	t.Run("loops", func(t *testing.T) { twoLoops(t, ctx, l) })
 	t.Run("checkouts", func(t *testing.T) { twoCheckouts(t, ctx, l) })
+	if _, err := l.Interrupt(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("port", func(t *testing.T) { portTaken(t, l, "dev-host") })
+}
+
+// silentEngine: an engine that does not answer is none: "make dev" goes on to the
+// loop on this machine, which is there already.
+func silentEngine(t *testing.T, ctx context.Context, l *loop.Loop) {
+	options := command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run, Env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}}
+	for target, want := range map[string]string{
+		"dev":  `(?s)^` + notHere + `: running the loop on this machine, with an embedded database.*a loop runs in ` + regexp.QuoteMeta(l.Checkout.Dir) + ` already`,
+		"up":   notHere,
+		"down": notHere,
+		"logs": notHere,
+	} {
+		code, out, err := command.Run(ctx, options, "make", target)
+		if err != nil || code == 0 || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("make %s: exit code %d, %v, printed\n%swant a failure and a match of %q", target, code, err, out, want)
+		}
+	}
 }
 
 // twoLoops: a second loop in the same checkout is refused, and the first one does
@@ -109,7 +155,7 @@ func TestTwo(t *testing.T) {
 func twoLoops(t *testing.T, ctx context.Context, l *loop.Loop) {
 	code, out, err := l.Make(ctx, "dev-host")
 	if err != nil || code == 0 || !strings.Contains(out, "a loop runs in "+l.Checkout.Dir+" already") {
-		t.Errorf("make dev-host, again: exit code %d, %v, printed\n%swant to be told that a loop runs already", code, err, out)
+		t.Errorf("make dev-host, again: exit code %d, %v, printed\n%swant it refused, since a loop runs already", code, err, out)
 	}
 	if _, err := l.Edit(ctx); err != nil {
 		t.Errorf("after that: %v", err)
@@ -139,40 +185,9 @@ func twoCheckouts(t *testing.T, ctx context.Context, one *loop.Loop) {
 	}
 }
 
-// TestNoEngine: on a machine without an engine the loop runs here, and says so.
-func TestNoEngine(t *testing.T) {
-	for _, tt := range []struct{ name, env string }{
-		{"no docker command", bin(t, []string{"docker"}, nil)},
-		{"no engine that answers", "DOCKER_HOST=unix:///nonexistent/docker.sock"},
-	} {
-		t.Run(strings.ReplaceAll(tt.name, " ", "-"), func(t *testing.T) {
-			l := prepare(t, loop.Host, tt.env)
-			if err := l.Launch("dev"); err != nil {
-				t.Fatal(err)
-			}
-			ctx := within(t, 3*time.Minute)
-			for _, want := range []*regexp.Regexp{
-				regexp.MustCompile(`^no Docker engine answers: running the loop on this machine, with an embedded database`), loop.Serving,
-			} {
-				if _, err := l.Process.Out.Wait(ctx, 0, want); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, err := l.Edit(ctx); err != nil {
-				t.Error(err)
-			}
-			for _, target := range []string{"up", "down", "logs"} {
-				code, out, err := l.Make(ctx, target)
-				if err != nil || code == 0 || !strings.Contains(out, "no Docker engine answers") {
-					t.Errorf("make %s: exit code %d, %v, printed %q, want to be told that no engine answers", target, code, err, out)
-				}
-			}
-		})
-	}
-}
-
 // TestMissing: what cannot be done without is named.
 func TestMissing(t *testing.T) {
+	t.Parallel()
 	const permission = `permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock`
 	tests := []struct {
 		name    string
@@ -196,6 +211,7 @@ func TestMissing(t *testing.T) {
 
 // TestJunk: a .env that makes no sense is refused before anything is done.
 func TestJunk(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, text, want string }{
 		{"no assignment", "what is this\n", `\.env:1: is not NAME=value`},
 		{"binary", "\x00\x01\x02\xff\n", `\.env`},
