@@ -1,9 +1,9 @@
 package doors
 
 import (
+	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,8 +17,10 @@ import (
 	"e2e/harness/loop"
 )
 
-// TestDoors opens two checkouts at once, each through every door.
+// TestDoors opens two checkouts at once, each through every door. They belong to
+// different users, if this user may give files away.
 func TestDoors(t *testing.T) {
+	t.Parallel()
 	cli := devcontainer.Need(t, within(t, 2*time.Minute), cleaner)
 	ids := make(chan string, 2)
 	t.Run("both", func(t *testing.T) {
@@ -28,7 +30,12 @@ func TestDoors(t *testing.T) {
 		})
 		t.Run("terminal-first", func(t *testing.T) {
 			t.Parallel()
-			terminalFirst(build(t, cli), ids)
+			if os.Getuid() != 0 {
+				t.Run("another owner", func(t *testing.T) { t.Skip("only root can give a checkout to another user") })
+				terminalFirst(build(t, cli), ids)
+				return
+			}
+			terminalFirst(build(t, cli, give), ids)
 		})
 	})
 	close(ids)
@@ -53,7 +60,7 @@ func editorFirst(h *house, ids chan<- string) {
 	// All that a developer needs first is there now.
 	for _, module := range []string{"workspace-server", "devloop", "e2e", "tools", "tools/dockerlint"} {
 		if out, err := h.Exec(h.ctx, "env", "-C", module, "GOPROXY=off", "go", "mod", "download"); err != nil {
-			h.Errorf("the prebuild leaves modules of %s to be had: %v: %s", module, err, out)
+			h.Errorf("the prebuild does not download all modules of %s: %v: %s", module, err, out)
 		}
 	}
 	if opened := h.open(devcontainer.How{}); opened.ContainerID != id {
@@ -106,7 +113,7 @@ func editorFirst(h *house, ids chan<- string) {
 	h.is("make dev after Rebuild Container", rebuilt.ContainerID, "running")
 	h.interrupt()
 
-	// With all caches warm, nothing has to be had from anywhere.
+	// With all caches warm, nothing must be downloaded.
 	if code, out, err := h.Make(h.ctx, "down"); err != nil || code != 0 {
 		h.Fatalf("make down: exit code %d, %v: %s", code, err, out)
 	}
@@ -118,6 +125,22 @@ func editorFirst(h *house, ids chan<- string) {
 	h.mine("a new container on old caches")
 }
 
+// give makes a second user the owner of a checkout, whose group is that of macOS,
+// which Debian has for others.
+func give(l *loop.Loop) error {
+	const uid, gid = 1001, 20
+	env, err := l.Checkout.Read(".env")
+	if err != nil {
+		return err
+	}
+	env = regexp.MustCompile(`(?m)^[UG]ID=.*\n`).ReplaceAllString(env, "")
+	if err := l.Checkout.Write(".env", env, checkout.InPlace); err != nil {
+		return err
+	}
+	l.Checkout.Accept()
+	return l.Checkout.Give(uid, gid)
+}
+
 // terminalFirst: an editor opens what make dev runs.
 func terminalFirst(h *house, ids chan<- string) {
 	h.start()
@@ -125,6 +148,7 @@ func terminalFirst(h *house, ids chan<- string) {
 	if err != nil {
 		h.Fatal(err)
 	}
+	h.work("make dev")
 	image := h.inspect("{{.Image}}")
 	opened := h.open(devcontainer.How{})
 	ids <- opened.ContainerID
@@ -151,8 +175,8 @@ func terminalFirst(h *house, ids chan<- string) {
 	h.interrupt()
 	h.mine("both doors")
 
-	// A port that turns out to be taken is changed in .env; whatever was made
-	// with the old one has to go.
+	// A developer changes a port that is taken in .env; the container with the old
+	// one must go.
 	if _, err := engine.Docker(h.ctx, "stop", opened.ContainerID); err != nil {
 		h.Fatal(err)
 	}
@@ -168,6 +192,27 @@ func terminalFirst(h *house, ids chan<- string) {
 	if _, err := h.Ready(h.ctx); err != nil {
 		h.Errorf("with another port in .env: %v", err)
 	}
+	h.work("the editor")
+}
+
+// work checks that what a developer makes in a container, which one of the doors
+// has made, belongs to the owner of the checkout.
+func (h *house) work(door string) {
+	h.Helper()
+	const write = `id -u && id -g && mkdir -p planted && touch planted/file && cd workspace-server && go build -o ../planted/server ./cmd/workspace-server && go mod tidy`
+	out, err := h.Exec(h.ctx, "sh", "-c", write)
+	uid, gid := h.Checkout.Owner()
+	if want := fmt.Sprintf("%d\n%d\n", uid, gid); err != nil || out != want {
+		h.Errorf("through %s: %v, printed %q, want %q", door, err, out, want)
+	}
+	foreign, err := h.Checkout.Foreign()
+	if err != nil || len(foreign) > 0 {
+		h.Errorf("through %s: files of others: %v, %v", door, foreign, err)
+	}
+	if err := os.RemoveAll(h.Checkout.Path("planted")); err != nil {
+		h.Fatal(err)
+	}
+	h.mine(door)
 }
 
 // terminal: what a developer finds in the editor's terminal.
@@ -230,7 +275,7 @@ func (h *house) inside() {
 	}
 	defer func() {
 		if _, err := h.Exec(h.ctx, "pkill", "-INT", "-f", "^devloop follow"); err != nil {
-			h.Errorf("the view has ended by itself: %v", err)
+			h.Errorf("the view ended too early: %v", err)
 		}
 		if _, err := follow.Wait(h.ctx); err != nil {
 			h.Error(err)
@@ -263,7 +308,8 @@ func (h *house) editInside(n int) {
 	h.serves(n)
 }
 
-// unbreakable: whatever happens to what it runs, the container is there.
+// unbreakable: the container outlives a killed air, a killed server and a broken
+// build.
 func (h *house) unbreakable(id string) {
 	h.Helper()
 	started := h.inspect("{{.State.StartedAt}}")
@@ -298,48 +344,4 @@ func (h *house) unbreakable(id string) {
 	if now := h.inspect("{{.State.StartedAt}}"); now != started {
 		h.Errorf("the container started again at %s", now)
 	}
-}
-
-// TestOwner: whoever has the checkout has all that comes of it.
-func TestOwner(t *testing.T) {
-	cli := devcontainer.Need(t, within(t, 2*time.Minute), cleaner)
-	if os.Getuid() != 0 {
-		t.Skip("only root can give a checkout to somebody else")
-	}
-	const uid, gid = 1001, 20 // a second user, and the group of macOS that Debian has for others
-	h := build(t, cli, func(l *loop.Loop) error {
-		env, err := l.Checkout.Read(".env")
-		if err != nil {
-			return err
-		}
-		env = regexp.MustCompile(`(?m)^[UG]ID=.*\n`).ReplaceAllString(env, "")
-		if err := l.Checkout.Write(".env", env, checkout.InPlace); err != nil {
-			return err
-		}
-		l.Checkout.Accept()
-		return l.Checkout.Give(uid, gid)
-	})
-	work := func(door string) {
-		t.Helper()
-		const write = `id -u && id -g && mkdir -p planted && touch planted/file && cd workspace-server && go build -o ../planted/server ./cmd/workspace-server && go mod tidy`
-		out, err := h.Exec(h.ctx, "sh", "-c", write)
-		if want := "1001\n20\n"; err != nil || out != want {
-			t.Errorf("through %s: %v, printed %q, want %q", door, err, out, want)
-		}
-		foreign, err := h.Checkout.Foreign()
-		if err != nil || len(foreign) > 0 {
-			t.Errorf("through %s: files of others: %v, %v", door, foreign, err)
-		}
-		if err := os.RemoveAll(filepath.Join(h.Checkout.Dir, "planted")); err != nil {
-			t.Fatal(err)
-		}
-		h.mine(door)
-	}
-	h.open(devcontainer.How{})
-	work("the editor")
-	if code, out, err := h.Make(h.ctx, "down"); err != nil || code != 0 {
-		t.Fatalf("make down: exit code %d, %v: %s", code, err, out)
-	}
-	h.start()
-	work("make dev")
 }

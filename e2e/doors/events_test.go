@@ -20,7 +20,7 @@ import (
 )
 
 // eventless mounts the checkout as the lower layer of an overlay: a change below
-// is seen through it, and no event tells of it (kernel.org, overlayfs: "Changes
+// is seen through it, but no event reports it (kernel.org, overlayfs: "Changes
 // to underlying filesystems").
 const eventless = `services:
   platform:
@@ -35,10 +35,11 @@ volumes:
       o: lowerdir=%s:%s
 `
 
-// TestNoEvents: where a mount sends no file events the loop looks by itself, and
+// TestNoEvents: where a mount sends no file events the loop polls the sources, and
 // says so once.
 func TestNoEvents(t *testing.T) {
 	engine.Need(t)
+	t.Parallel()
 	ctx := within(t, 8*time.Minute)
 	l, err := loop.New(ctx, cleaner, loop.Container)
 	if err != nil {
@@ -92,7 +93,7 @@ func TestNoEvents(t *testing.T) {
 	}
 	t.Logf("report: without events, edit to serving: %v", stats.Of(took))
 	if n := l.Process.Out.Count(0, notice); n != 1 {
-		t.Errorf("%d lines tell that no events come, want 1:\n%s", n, terminal.Format(l.Process.Out.Since(0)))
+		t.Errorf("%d lines say that no events come, want 1:\n%s", n, terminal.Format(l.Process.Out.Since(0)))
 	}
 }
 

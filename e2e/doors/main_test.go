@@ -65,7 +65,7 @@ func (h *house) open(how devcontainer.How) devcontainer.Opened {
 	return opened
 }
 
-// start runs make dev until it tells that it serves.
+// start runs make dev until it says that it serves.
 func (h *house) start() {
 	h.Helper()
 	began := time.Now()
@@ -127,7 +127,7 @@ func (h *house) serves(n int) {
 	}
 }
 
-// A probe is a command in the container, and what it has to print.
+// A probe is a command in the container, and what it must print.
 type probe struct {
 	args []string
 	want string

@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"e2e/harness/janitor"
@@ -28,7 +30,7 @@ type Checkout struct {
 	Run string // what its processes are known by, see package command
 
 	janitor  *janitor.Janitor
-	uid, gid int // whose files they are, or -1 for whoever runs this
+	uid, gid int // the owner of the files, or -1 for the user who runs this
 	original map[string][]byte
 }
 
@@ -156,6 +158,14 @@ func (c *Checkout) chownAll() error {
 		}
 		return c.chown(rel)
 	})
+}
+
+// Owner returns who owns the files.
+func (c *Checkout) Owner() (uid, gid int) {
+	if c.uid < 0 {
+		return os.Getuid(), os.Getgid()
+	}
+	return c.uid, c.gid
 }
 
 // Commit makes the checkout a repository of its own with all files committed.
@@ -310,18 +320,25 @@ func (c *Checkout) Env() (map[string]string, error) {
 	return env, nil
 }
 
-// Ports returns n free TCP ports of the loopback interface.
+// Ports returns n free TCP ports of the loopback interface. They are not among
+// those that the kernel gives to outgoing connections, of which a load makes many
+// before a program listens on the port.
 func Ports(n int) ([]int, error) {
+	const first, last, tries = 20000, 32767, 1000
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range tries {
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := first + mathrand.IntN(last-first+1)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return nil, err
+			continue // taken
 		}
 		defer l.Close() // only when all are known, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
-	return ports, nil
+	return nil, fmt.Errorf("found %d free ports, want %d", len(ports), n)
 }
 
 // Foreign lists the files that do not belong to the checkout's owner, but those
