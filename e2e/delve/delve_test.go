@@ -76,9 +76,14 @@ func prepare(t *testing.T) *suite {
 	if err := os.CopyFS(s.file("delve"), os.DirFS(module.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	s.sh(t, devloop, "go", "build", "-buildvcs=false", "-o", s.file("bin/devloop"), "./cmd/devloop")
-	s.sh(t, devloop, "go", "build", "-buildvcs=false", "-modfile=tools.mod", "-o", s.file("bin/dlv"), tool+"/cmd/dlv")
-	s.sh(t, s.file("delve"), "go", "test", "-c", "-o", s.file("delve.test"), "./cmd/dlv")
+	// As scripts build them, so that what is compiled is compiled once.
+	s.env = []string{"CGO_ENABLED=0"}
+	build := func(command, program, pkg string, flags ...string) {
+		s.sh(t, devloop, slices.Concat([]string{"go"}, strings.Fields(command), []string{"-buildvcs=false", "-o", s.file(program)}, flags, []string{pkg})...)
+	}
+	build("build", "bin/devloop", "./cmd/devloop")
+	build("build", "bin/dlv", tool+"/cmd/dlv", "-modfile=tools.mod")
+	build("test -c", "delve.test", tool+"/cmd/dlv", "-modfile=tools.mod")
 	s.stand(t)
 	return s
 }
@@ -87,7 +92,7 @@ func (s *suite) file(name string) string { return filepath.Join(s.dir, filepath.
 
 func within(t *testing.T, d time.Duration) context.Context { return janitor.Within(t, d) }
 
-// sh runs a command that has to succeed, and returns what it printed.
+// sh runs a command that must succeed, and returns what it printed.
 func (s *suite) sh(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	code, out, err := command.Run(within(t, 10*time.Minute), command.Options{Dir: dir, Run: s.run, Env: s.env}, args...)
@@ -98,8 +103,8 @@ func (s *suite) sh(t *testing.T, dir string, args ...string) string {
 }
 
 // stand has the tests run as far from this user's settings as they can, and puts a
-// program in their way: a go command that, when it is to build dlv, hands out a
-// script that calls relayed.
+// program in their way: a go command that, when the tests build dlv, copies a script
+// that calls relayed.
 func (s *suite) stand(t *testing.T) {
 	t.Helper()
 	self, err := os.Executable()
@@ -168,7 +173,7 @@ func TestThroughRelay(t *testing.T) {
 	tests := []struct {
 		name        string
 		connections int
-		lines       []string // patterns of what has to have gone through
+		lines       []string // patterns of what must have gone through
 	}{
 		{"TestRemoteDAPClient", 1, []string{`-> .*"command":"attach"`, `<- .*"event":"exited"`, `<- .*"event":"terminated"`}},
 		{"TestRemoteDAPClientMulti", 5, []string{`-> .*"command":"setFunctionBreakpoints"`, `<- .*"event":"stopped"`, `-> .*RPCServer\.Restart`, `-> .*RPCServer\.Detach`}},

@@ -48,7 +48,7 @@ func relayed(args []string) int {
 		return failed(err)
 	}
 	fmt.Println(title + marker + r.address)
-	_, _ = io.Copy(os.Stdout, lines) // whoever reads it may have gone
+	_, _ = io.Copy(os.Stdout, lines) // its reader may have gone
 	_ = dlv.Wait()                   // its exit code tells
 	if err := r.end(); err != nil {
 		return failed(err)

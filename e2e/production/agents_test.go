@@ -177,6 +177,7 @@ func eventually(t *testing.T, ctx context.Context, what string, ok func() (bool,
 // TestAgents runs a workspace in a container, from its creation to its end.
 func TestAgents(t *testing.T) {
 	engine.Need(t)
+	t.Parallel()
 	ctx := within(t, 10*time.Minute)
 	a := upWithAgents(t, ctx)
 	platform, err := a.ContainerID(ctx)
@@ -273,7 +274,7 @@ func (a *agents) confined(t *testing.T, ctx context.Context, c container) {
 	}
 	for _, variable := range c.Config.Env {
 		if strings.HasPrefix(variable, "DATABASE_URL=") || strings.Contains(variable, "postgres") {
-			t.Error("an agent's environment tells of the database")
+			t.Error("an agent's environment names the database")
 		}
 	}
 	out, err := engine.Docker(ctx, "cp", c.ID+":/workspace", "-")

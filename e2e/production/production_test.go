@@ -120,6 +120,7 @@ func render(t *testing.T, c *checkout.Checkout) string {
 
 func TestModel(t *testing.T) {
 	needCompose(t)
+	t.Parallel()
 	const golden = "testdata/compose.golden.yml"
 	got := render(t, copyOf(t, true, settings))
 	if *update {
@@ -148,6 +149,7 @@ var devWords = []string{
 
 func TestDevWords(t *testing.T) {
 	needCompose(t)
+	t.Parallel()
 	dockerfile, err := os.ReadFile("../../workspace-server/Dockerfile")
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +172,7 @@ func TestDevWords(t *testing.T) {
 // password is made up.
 func TestWithoutSettings(t *testing.T) {
 	needCompose(t)
+	t.Parallel()
 	tests := []struct {
 		args []string
 		want string
@@ -190,6 +193,7 @@ func TestWithoutSettings(t *testing.T) {
 // TestValid: every combination that is used is a valid model.
 func TestValid(t *testing.T) {
 	needCompose(t)
+	t.Parallel()
 	c := copyOf(t, true, "")
 	run(t, c, "make", "env")
 	prod, dev := []string{"-f", "docker-compose.yml"}, []string{"-f", "docker-compose.yml", "-f", "docker-compose.dev.yml"}
@@ -236,7 +240,7 @@ func TestValid(t *testing.T) {
 // TestImage builds production from a checkout without the files of
 // development and looks at the image.
 func TestImage(t *testing.T) {
-	engine.Need(t)
+	engine.Need(t) // before the parallel ones, which find its layers
 	ctx := within(t, 10*time.Minute)
 	c := copyOf(t, false, "")
 	project := strings.ToLower(filepath.Base(c.Dir))
@@ -312,7 +316,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// remove sees to it that nothing of a project stays.
+// remove ensures that nothing of a project stays.
 func remove(t *testing.T, project string) {
 	t.Helper()
 	if err := cleaner.Add(janitor.Project(project)); err != nil {
@@ -367,6 +371,7 @@ func contents(t *testing.T, ctx context.Context, image string) []string {
 // TestUp runs production as an operator does.
 func TestUp(t *testing.T) {
 	engine.Need(t)
+	t.Parallel()
 	ctx := within(t, 10*time.Minute)
 	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	up := func() {
