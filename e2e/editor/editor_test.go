@@ -159,7 +159,7 @@ func TestOneContainer(t *testing.T) {
 }
 
 // TestPublishedPorts: every port that the container publishes has a label, and the
-// debugger's is never forwarded by itself.
+// debugger's is never forwarded automatically.
 func TestPublishedPorts(t *testing.T) {
 	c, raw := readDevcontainer(t)
 	for _, port := range composeService(t).Ports {
@@ -200,7 +200,7 @@ func TestLifecycle(t *testing.T) {
 		}
 	}
 	if raw["updateContentCommand"] == nil || raw["waitFor"] != "onCreateCommand" {
-		t.Errorf("updateContentCommand is %v and waitFor %v, want caches filled while nobody waits", raw["updateContentCommand"], raw["waitFor"])
+		t.Errorf("updateContentCommand is %v and waitFor %v, want caches filled while no one waits", raw["updateContentCommand"], raw["waitFor"])
 	}
 }
 

@@ -68,7 +68,7 @@ func TestLaunch(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`"(Attach [^"]*)"`).FindAllStringSubmatch(read(t, "README.md"), -1) {
 		if _, ok := configs[m[1]]; !ok {
-			t.Errorf("README.md tells of %q, which launch.json does not have", m[1])
+			t.Errorf("README.md names %q, which launch.json does not have", m[1])
 		}
 	}
 	for name, c := range configs {

@@ -174,7 +174,7 @@ func makeTest(t *testing.T, dir string) string {
 	cmd := exec.Command(program, "-only", "devloop")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the race detector has no say here
-	out, _ := cmd.CombinedOutput()                  // it is to fail
+	out, _ := cmd.CombinedOutput()                  // it must fail
 	return string(out)
 }
 
@@ -183,7 +183,7 @@ func goTest(t *testing.T, dir, pkg string) string {
 	t.Helper()
 	cmd := exec.Command("go", "test", ".")
 	cmd.Dir = filepath.Join(dir, pkg)
-	out, _ := cmd.CombinedOutput() // it is to fail
+	out, _ := cmd.CombinedOutput() // it must fail
 	return string(out)
 }
 

@@ -195,7 +195,7 @@ func TestEnvTakesFreePorts(t *testing.T) {
 		if platform, debug := r.setting("PLATFORM_PORT"), r.setting("DEBUG_PORT"); platform != "8082" || debug != "2346" {
 			t.Errorf("got ports %s and %s, want 8082 and 2346", platform, debug)
 		}
-		// A port that is given stays, whoever holds it now.
+		// A port in the file stays, even if another program holds it now.
 		r.busy("8082")
 		r.want("env", "", 0)
 		if platform := r.setting("PLATFORM_PORT"); platform != "8082" {
@@ -232,7 +232,7 @@ func TestEnvOfMovedCheckout(t *testing.T) {
 
 func TestEnvBelongsToOwner(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give a checkout to somebody else")
+		t.Skip("only root can give a checkout to another user")
 	}
 	eachShell(t, func(t *testing.T, r *repo) {
 		if err := os.Chown(r.dir, 501, 20); err != nil {

@@ -359,7 +359,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestDown: the containers of workspaces go, whatever .env says by now.
+// TestDown: the containers of workspaces go, even if .env no longer has AGENTS=1.
 func TestDown(t *testing.T) {
 	const (
 		filters = "--filter network=mine_agents --filter label=workspace-server.installation"

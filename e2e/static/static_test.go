@@ -133,7 +133,7 @@ func TestMakefile(t *testing.T) {
 	}
 }
 
-// TestEnvStaysHere: the file with the password leaves the checkout by no way.
+// TestEnvStaysHere: neither git nor an image takes the file with the password.
 func TestEnvStaysHere(t *testing.T) {
 	if !strings.Contains("\n"+read(t, ".gitignore"), "\n.env\n") {
 		t.Error(".env is not ignored by git")
@@ -245,7 +245,7 @@ func TestVersions(t *testing.T) {
 	}
 	for _, name := range files(t, "*") {
 		if strings.HasPrefix(name, "e2e/") && strings.HasSuffix(name, "_test.go") {
-			continue // they speak of what is not to be
+			continue // they name what they forbid
 		}
 		text := []byte(read(t, name))
 		if bytes.Contains(text, []byte(moving)) {
@@ -259,7 +259,7 @@ func TestVersions(t *testing.T) {
 	}
 	for _, name := range files(t, "Dockerfile*") {
 		if text := read(t, name); strings.Contains(text, "# syntax=") {
-			t.Errorf("%s: a syntax line has to be pulled", name)
+			t.Errorf("%s: a syntax line makes every build pull a frontend", name)
 		}
 	}
 	// GOTOOLCHAIN=local: an image older than a go.mod cannot build it.
@@ -318,8 +318,8 @@ func TestAir(t *testing.T) {
 		t.Errorf("docker-compose.dev.yml does not keep %s off the mount", target)
 	}
 
-	// What the compiled dependencies hang on has to be the same where they are
-	// compiled beforehand: else the first build compiles them all again.
+	// The flags must be the same where the dependencies are compiled beforehand:
+	// otherwise the first build compiles them all again.
 	loop, err := airtoml.Find(c.Build.Cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +362,7 @@ func TestAir(t *testing.T) {
 		return slices.Contains(r.IncludeDir, "migrations") && strings.Contains(r.Cmd, "make rebuild")
 	})
 	if rule < 0 {
-		t.Error("no rule tells what to do about an edited migration")
+		t.Error("no rule says what to do about an edited migration")
 	}
 }
 

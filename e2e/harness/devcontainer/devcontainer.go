@@ -112,7 +112,7 @@ func (c *CLI) Run(ctx context.Context, co *checkout.Checkout, args ...string) (i
 	return command.Run(ctx, c.options(co), c.args(append(args, "--workspace-folder", co.Dir)...)...)
 }
 
-// An Opened container is what the CLI tells at the end of "up".
+// An Opened container is what the CLI reports at the end of "up".
 type Opened struct {
 	Outcome, Message, Description string
 	ContainerID                   string
@@ -127,7 +127,7 @@ type Opened struct {
 type How struct {
 	Args []string
 	Env  []string
-	With []string // a command that is to run it, such as "unshare -n"
+	With []string // a command that runs it, such as "unshare -n"
 }
 
 // Up opens a checkout.

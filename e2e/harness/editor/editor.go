@@ -99,7 +99,7 @@ func (e *Editor) send(command string, arguments any) (int, error) {
 	return e.seq, dap.WriteBaseMessage(e.conn, content)
 }
 
-// Send sends a request whose answer nobody waits for.
+// Send sends a request and does not wait for its answer.
 func (e *Editor) Send(command string, arguments any) error {
 	_, err := e.send(command, arguments)
 	return err
@@ -133,7 +133,7 @@ func (e *Editor) next(ctx context.Context, what string, wanted func(dap.Message)
 	}
 }
 
-// last tells of the latest messages.
+// last describes the latest messages.
 func (e *Editor) last() string {
 	const most = 12
 	e.mu.Lock()

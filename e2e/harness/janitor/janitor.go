@@ -72,8 +72,8 @@ type Janitor struct {
 	things []Thing
 }
 
-// Main makes this process the second one if it was started as such; it has to
-// be called before anything else. Otherwise it starts the second process.
+// Main makes this process the second one if it was started as such; it must be
+// called before anything else. Otherwise it starts the second process.
 func Main() (*Janitor, error) {
 	if os.Getenv(role) != "" {
 		clean(os.Stdin)

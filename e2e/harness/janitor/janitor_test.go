@@ -33,14 +33,14 @@ func TestMain(m *testing.M) {
 		err = j.Remove(context.Background(), Directory(dir+"-removed"))
 	}
 	if err == nil {
-		// A grandchild in a session of its own, which nobody would miss.
+		// A grandchild in a session of its own, which outlives its parent.
 		_, err = command.Start(command.Options{Dir: dir, Run: filepath.Base(dir)}, "sh", "-c", "setsid sleep 300 & setsid sleep 300")
 	}
 	fmt.Println("ready", err)
 	select {}
 }
 
-// TestKilled: what a killed program leaves is removed all the same.
+// TestKilled: the janitor removes what a killed program leaves.
 func TestKilled(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "e2e-killed-"+fmt.Sprint(os.Getpid()))
 	if err := os.MkdirAll(filepath.Join(dir, "deep"), 0o755); err != nil {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// ErrTold is what a program fails with that has told already what is wrong.
-var ErrTold = errors.New("it has been told what is wrong")
+// ErrTold is the error of a program that has already printed what is wrong.
+var ErrTold = errors.New("the program has printed what is wrong")
 
 // Program runs a program with a janitor, also when it is interrupted or killed.
 // It is called by main, and returns if all went well.

@@ -34,8 +34,8 @@ func Tests(m *testing.M, j **Janitor) {
 	os.Exit(code)
 }
 
-// Within returns a context that ends early enough for a failure to be told
-// before the tests are killed.
+// Within returns a context that ends early enough for the tests to report a
+// failure before they are killed.
 func Within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

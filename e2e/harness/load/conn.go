@@ -29,9 +29,9 @@ type response struct {
 	body   []byte
 }
 
-// A client speaks HTTP/1.1 by itself over at most one connection: net/http
+// A client speaks HTTP/1.1 without net/http over at most one connection: net/http
 // silently sends a request again when a kept-alive connection turns out to be
-// dead, and such a request has to count as lost.
+// dead, and such a request must count as lost.
 type client struct {
 	name  string
 	addr  string
@@ -80,8 +80,8 @@ func closedByPeer(conn net.Conn) bool {
 	return closed || err != nil
 }
 
-// send writes a request and reads the head of the response. The response's
-// body has to be read to its end, or the connection closed, before the next.
+// send writes a request and reads the head of the response. The caller reads
+// the response's body to its end, or closes the connection, before the next.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()

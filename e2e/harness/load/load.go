@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a request may take by default. It is far beyond what a
-// reload makes one wait, so that a hang is told from a failure.
+// reload makes one wait, so that a hang differs from a failure.
 const patience = time.Minute
 
 // Options say what to load and how.

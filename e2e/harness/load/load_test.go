@@ -202,8 +202,8 @@ func TestIdleClose(t *testing.T) {
 	}
 }
 
-// TestFollow: a stream is read until the reader has enough, and that it was
-// ended before is told.
+// TestFollow: Follow reads a stream until the reader has enough, and fails if the
+// server ends it before.
 func TestFollow(t *testing.T) {
 	f := &fake{changed: make(chan struct{})}
 	s := httptest.NewServer(f)

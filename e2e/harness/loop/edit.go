@@ -49,12 +49,12 @@ func Version(body []byte) (int, bool) {
 type Edited struct {
 	N    int
 	Took time.Duration // until new connections were served by it, and by nothing else any more
-	Told time.Duration // by the loop itself
+	Told time.Duration // according to the loop
 	Line terminal.Line
 }
 
-// Edit changes the handler and waits until the change serves. Every other time
-// it saves in the other way that editors have.
+// Edit changes the handler and waits until the change serves. It alternates between
+// the ways in which editors save.
 func (l *Loop) Edit(ctx context.Context) (Edited, error) {
 	n := l.NextEdit()
 	text, err := HealthSource(l.Checkout, n)
@@ -75,8 +75,8 @@ func (l *Loop) NextEdit() int {
 	return l.edits
 }
 
-// Await waits until edit n serves, which the loop has to say from a place in
-// its output on.
+// Await waits until edit n serves, and until the loop has said so, after a place in
+// its output.
 func (l *Loop) Await(ctx context.Context, n int, began time.Time, from terminal.Place) (Edited, error) {
 	ctx, cancel := context.WithTimeout(ctx, reload)
 	defer cancel()

@@ -26,7 +26,7 @@ type Server struct {
 	container string
 }
 
-// Start starts an empty one for tests, where nothing has to survive a crash of
+// Start starts an empty one for tests, where nothing must survive a crash of
 // the machine, and returns it once it answers.
 func Start(ctx context.Context, j *janitor.Janitor) (Server, error) {
 	return start(ctx, j, []string{"--tmpfs", "/var/lib/postgresql/data"},

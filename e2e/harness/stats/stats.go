@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Summary is what is told about a series of measurements.
+// A Summary describes a series of measurements.
 type Summary struct {
 	N                     int
 	Median, P95, P99, Max time.Duration

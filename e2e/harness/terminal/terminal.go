@@ -23,7 +23,7 @@ type Log struct {
 	mu      sync.Mutex
 	lines   []Line
 	part    []byte
-	changed chan struct{} // closed and replaced at each new line; nil if nobody waits
+	changed chan struct{} // closed and replaced at each new line; nil if no one waits
 }
 
 // Write implements io.Writer.
