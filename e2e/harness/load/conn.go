@@ -3,10 +3,12 @@ package load
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +41,20 @@ type client struct {
 	conn  net.Conn
 	in    *bufio.Reader
 	used  int // requests sent over conn
+
+	last   time.Time     // when conn was last used
+	rested time.Duration // how long conn was not used before the latest request
 }
+
+// longRest is longer than any pause of a client, unless the machine is too busy to
+// run it. A draining server closes a connection that has rested for longer than
+// this, of which the client may see a part only, and promises nothing for what is
+// sent at that moment (Drain in workspace-server/internal/server).
+const longRest = 400 * time.Millisecond
+
+// errRested is in the error of a request that the server does not promise to
+// answer.
+var errRested = fmt.Errorf("sent after %s of rest", longRest)
 
 func (c *client) close() {
 	if c.conn != nil {
@@ -56,6 +71,7 @@ func (c *client) connect(ctx context.Context) error {
 	if c.conn != nil {
 		return nil
 	}
+	c.last = time.Now()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", c.addr)
 	if err != nil {
@@ -93,14 +109,25 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, err
 	}
 	c.used++
-	if err := c.write(ctx, r); err != nil {
-		return nil, fmt.Errorf("write request %d of the connection: %w", c.used, err)
+	err := c.write(ctx, r)
+	c.rested = time.Since(c.last) - r.slow
+	if err != nil {
+		return nil, c.lost(fmt.Errorf("write request %d of the connection: %w", c.used, err))
 	}
 	resp, err := http.ReadResponse(c.in, &http.Request{Method: r.method})
 	if err != nil {
-		return nil, fmt.Errorf("read response %d of the connection: %w", c.used, err)
+		return nil, c.lost(fmt.Errorf("read response %d of the connection: %w", c.used, err))
 	}
 	return resp, nil
+}
+
+// lost marks the error of a request that was sent after a long rest, unless it was
+// the deadline that passed: then the connection was not closed.
+func (c *client) lost(err error) error {
+	if c.rested < longRest || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errRested, err)
 }
 
 func (c *client) write(ctx context.Context, r request) error {
@@ -147,6 +174,7 @@ func (c *client) do(ctx context.Context, r request) (response, error) {
 		c.close()
 		return response{}, fmt.Errorf("read the body of a response with status %d: %w", resp.StatusCode, err)
 	}
+	c.last = time.Now()
 	if resp.Close || r.close {
 		c.close()
 	}

@@ -48,6 +48,7 @@ type Report struct {
 	Requests map[string]int // answered, by what they were
 	Slowest  time.Duration  // of a request that should be answered at once
 	Failures []Failure      // in the order of time
+	Rested   int            // requests that failed after a long rest, see longRest
 	Created  int            // workspaces that were made
 	Events   int            // that every subscriber saw
 	Streams  int            // connections that the subscribers made
@@ -64,7 +65,7 @@ func (r Report) Total() int {
 
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d requests, %d failed, slowest %d ms; %d events over %d streams", r.Total(), len(r.Failures), r.Slowest.Milliseconds(), r.Events, r.Streams)
+	fmt.Fprintf(&b, "%d requests, %d failed, %d after a rest, slowest %d ms; %d events over %d streams", r.Total(), len(r.Failures), r.Rested, r.Slowest.Milliseconds(), r.Events, r.Streams)
 	for _, k := range slices.Sorted(maps.Keys(r.Requests)) {
 		fmt.Fprintf(&b, "; %d %s", r.Requests[k], k)
 	}
@@ -207,6 +208,10 @@ func (l *Load) Stop() Report {
 func (l *Load) fail(client, doing string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if errors.Is(err, errRested) {
+		l.report.Rested++
+		return
+	}
 	l.report.Failures = append(l.report.Failures, Failure{time.Now(), client, doing, err})
 }
 

@@ -202,6 +202,47 @@ func TestIdleClose(t *testing.T) {
 	}
 }
 
+// TestRest: a lost request counts, unless its connection rested for so long before
+// that the server did not promise to answer.
+func TestRest(t *testing.T) {
+	hang := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/hang":
+			<-hang
+		}
+	}))
+	defer s.Close()
+	defer close(hang)
+	for _, tt := range []struct {
+		path     string
+		rest     time.Duration
+		timeout  time.Duration
+		excepted bool
+	}{
+		{"/cut", 0, patience, false},
+		{"/cut", longRest, patience, true},
+		{"/hang", longRest, 50 * time.Millisecond, false},
+	} {
+		l := &Load{report: Report{Requests: map[string]int{}}, opts: Options{Patience: tt.timeout}}
+		c := &client{addr: s.Listener.Addr().String()}
+		if _, err := c.do(t.Context(), request{method: "GET", path: "/", timeout: patience}); err != nil {
+			t.Fatal(err)
+		}
+		c.last = time.Now().Add(-tt.rest)
+		if _, ok := l.do(t.Context(), c, request{method: "GET", path: tt.path}, http.StatusOK); ok {
+			t.Errorf("do(GET %s) after %s of rest succeeds, want it to fail", tt.path, tt.rest)
+		}
+		want := map[bool][2]int{false: {1, 0}, true: {0, 1}}[tt.excepted]
+		if got := [2]int{l.Failures(), l.report.Rested}; got != want {
+			t.Errorf("GET %s after %s of rest counts as %d failures and %d after a rest, want %v", tt.path, tt.rest, got[0], got[1], want)
+		}
+		c.close()
+	}
+}
+
 // TestFollow: Follow reads a stream until the reader has enough, and fails if the
 // server ends it before.
 func TestFollow(t *testing.T) {
