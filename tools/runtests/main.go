@@ -144,8 +144,9 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 		o := job{module: module, packages: []string{"./..."}, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
 		if module == "e2e" {
 			// The go command's cache does not see the files outside of the module that
-			// these tests read. Several at once would disturb each other's measurements.
-			o.flags = append(o.flags, "-count=1", "-p=1")
+			// these tests read. They often wait for containers: two packages at once
+			// keep two cores busy, and no more than that, so that nothing times out.
+			o.flags = append(o.flags, "-count=1", "-p=2")
 		}
 		jobs = append(jobs, o)
 	}
