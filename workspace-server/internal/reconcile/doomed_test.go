@@ -33,7 +33,7 @@ const (
 
 const noLinger = "atexit_sleep_ms=0"
 
-// agent is the program of each instance. One that nobody ends, ends by itself.
+// agent is the program of each instance. It ends after two minutes if no one ends it.
 func agent([]string) error {
 	f, err := os.OpenFile(os.Getenv(envMade), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -44,7 +44,7 @@ func agent([]string) error {
 		return err
 	}
 	time.Sleep(2 * time.Minute)
-	return errors.New("nobody has ended this agent")
+	return errors.New("no one has ended this agent")
 }
 
 // made is an agent that was made.
@@ -79,8 +79,8 @@ type values map[string]string
 
 func (v values) Values(context.Context, string) (map[string]string, error) { return v, nil }
 
-// newServer returns a server with all that is real, in a directory of its
-// installation.
+// newServer returns a server with a real driver and real files, in the directory of
+// its installation.
 func newServer(s *store.Store, dir, owner string, log *slog.Logger) (*Reconciler, error) {
 	l := outfit.Maker{
 		Files: files.New(dir), Attached: s, Plugins: catalog.NewPlugins(filepath.Join(dir, "plugins")), Tokens: s,
@@ -131,10 +131,10 @@ func doomed(args []string) error {
 type fate struct {
 	left  atomic.Int64 // how many until then
 	given atomic.Bool  // a step was handed out, and no second one is
-	over  func()       // called when its claim is given back
+	over  func()       // called when the step's claim is released
 }
 
-// cross crosses a boundary, or says which one it does not get across.
+// cross crosses a boundary, or prints its name and kills this process.
 func (f *fate) cross(boundary string) {
 	if f.left.Add(-1) != 0 {
 		return
@@ -151,14 +151,14 @@ func (f *fate) around(call string, fn func() error) error {
 	return err
 }
 
-// last is around the call that gives a claim back.
+// last is around the call that releases a claim.
 func (f *fate) last(call string, fn func() error) error {
 	defer f.over()
 	return f.around(call, fn)
 }
 
-// hand is around a call that hands out a claim. How often that is asked for in
-// vain is chance, and changes nothing.
+// hand is around a call that hands out a claim. How often it hands out none is
+// chance, and changes nothing.
 func hand[T any](f *fate, call string, fn func() ([]T, error)) ([]T, error) {
 	if f.given.Load() {
 		return nil, nil
@@ -171,8 +171,8 @@ func hand[T any](f *fate, call string, fn func() ([]T, error)) ([]T, error) {
 	return claims, err
 }
 
-// fatedDesk leaves out what the clock calls, and not the step: Renew, and all
-// that a sweep needs.
+// fatedDesk has no boundaries around calls that the clock makes, not the step:
+// Renew, and those of a sweep.
 type fatedDesk struct {
 	workspace.Desk
 	*fate

@@ -11,7 +11,7 @@ import (
 	"workspace-server/internal/testkit"
 )
 
-// TestMain is also a server that is to be killed, and the programs that servers
+// TestMain also runs as a server that is killed, and as the programs that servers
 // start.
 func TestMain(m *testing.M) {
 	verbs := map[string]func(args []string) error{"doomed": doomed, "keeper": process.RunKeeper, "agent": agent}
@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		// With the race detector it lingers for a second, and nobody is to wait
-		// for what it may still say.
+		// With the race detector it lingers for a second, in which no one should wait
+		// for its output.
 		_ = os.Stdout.Close()
 		os.Exit(0)
 	}

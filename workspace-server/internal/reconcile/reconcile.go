@@ -41,16 +41,15 @@ type Reconciler struct {
 	// Wake receives an element when something may be due.
 	Wake <-chan struct{}
 
+	pace pace // the zero value: the usual one
+
 	hearsSince atomic.Pointer[time.Time] // since when this server can hear agents; nil: it cannot
 }
 
 const (
 	workers     = 8
-	lease       = 10 * time.Second // of a claim: how long a killed server delays others
-	renewEvery  = 2 * time.Second
-	pollEvery   = time.Second           // for what other servers, and the clock, make due
+	lease       = 10 * time.Second      // of a claim: how long a killed server delays others
 	wakePause   = 10 * time.Millisecond // at least, between two looks at the database
-	sweepEvery  = 3 * time.Second
 	stopGrace   = 10 * time.Second
 	giveBack    = 5 * time.Second // how long recording a step may take
 	orphanGrace = time.Minute     // how old an instance of no workspace gets before it is removed
@@ -59,6 +58,20 @@ const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
+
+// pace is how long a reconciler waits before it does again what nothing wakes it for.
+type pace struct {
+	poll  time.Duration // look for what other servers, and the clock, made due
+	renew time.Duration // renew a claim, while a step is done
+	sweep time.Duration // sweep, at least; at most half as much more
+}
+
+func (r *Reconciler) paced() pace {
+	if r.pace == (pace{}) {
+		return pace{poll: time.Second, renew: 2 * time.Second, sweep: 3 * time.Second}
+	}
+	return r.pace
+}
 
 // Run works until ctx is done, and returns once it has released all claims.
 func (r *Reconciler) Run(ctx context.Context) {
@@ -70,7 +83,7 @@ func (r *Reconciler) Run(ctx context.Context) {
 		free <- struct{}{}
 	}
 	failures := series{log: r.Log, failing: "no workspace is reconciled until the database answers", again: "workspaces are reconciled again"}
-	poll := time.NewTicker(pollEvery)
+	poll := time.NewTicker(r.paced().poll)
 	defer poll.Stop()
 	for {
 		n := len(free)
@@ -163,7 +176,7 @@ func (r *Reconciler) work(ctx context.Context, c workspace.Claim) {
 // renew keeps a claim until ctx is done. It cancels the step once that has become
 // useless: the owner asked for something else, or another server has the claim.
 func (r *Reconciler) renew(ctx context.Context, cancel context.CancelFunc, c workspace.Claim) {
-	tick := time.NewTicker(renewEvery)
+	tick := time.NewTicker(r.paced().renew)
 	defer tick.Stop()
 	for {
 		select {

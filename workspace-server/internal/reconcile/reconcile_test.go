@@ -25,8 +25,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// machine is a provisioner whose instances are entries of a table: the real
-// drivers have tests of their own, and do not fail when they are told to.
+// machine is a driver whose instances are entries of a table, and which fails on
+// demand. The real drivers have tests of their own.
 type machine struct {
 	mu        sync.Mutex
 	instances map[string]provision.Instance
@@ -139,8 +139,10 @@ type site struct {
 	wake    chan struct{}
 }
 
+// eachSite runs fn on each kind of database, in parallel with other tests.
 func eachSite(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
+	t.Parallel()
 	storetest.Each(t, func(t *testing.T, database storetest.Database) { fn(t, newSite(t, database)) })
 }
 
@@ -161,6 +163,7 @@ func (s *site) server(name string, o Outfitter) *Reconciler {
 	return &Reconciler{
 		Desk: s.store, Provisioner: s.machine, Outfitter: o, Owner: name,
 		Log: slog.New(slog.NewTextHandler(s.log, nil)), Wake: s.wake,
+		pace: pace{poll: 50 * time.Millisecond, renew: 50 * time.Millisecond, sweep: 50 * time.Millisecond},
 	}
 }
 
@@ -198,7 +201,7 @@ func (s *site) ask(id string, a workspace.Action) {
 	}
 }
 
-// until waits until a workspace is as it is wanted.
+// until waits until a workspace fits.
 func (s *site) until(id, what string, fits func(workspace.Work) bool) workspace.Work {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -222,7 +225,7 @@ func (s *site) untilState(id string, want workspace.State) workspace.Work {
 }
 
 // untilFailed waits until a generation of a workspace has failed, and returns
-// how. It looks at what happened: the next try may be over before it looks.
+// how. It reads the transitions, since the next try may be over before it looks.
 func (s *site) untilFailed(id string, generation int64) workspace.Transition {
 	s.t.Helper()
 	var failed workspace.Transition
@@ -240,6 +243,30 @@ func (s *site) untilFailed(id string, generation int64) workspace.Transition {
 		return at >= 0
 	})
 	return failed
+}
+
+// hurry lets the time pass until a workspace that failed is started again.
+func (s *site) hurry() {
+	s.t.Helper()
+	s.exec(`UPDATE workspaces SET due = 1 WHERE state = 'failed'`)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *site) exec(changes ...string) {
+	s.t.Helper()
+	if err := s.db.Exclusive(s.t.Context(), func(tx *sql.Tx) error {
+		for _, change := range changes {
+			if _, err := tx.ExecContext(s.t.Context(), change); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func provisioned(w workspace.Work) bool { return w.Provisioned == w.Generation }
@@ -288,7 +315,7 @@ func TestLife(t *testing.T) {
 	})
 }
 
-// A process that ends by itself is started again, and once it is well is left alone.
+// The reconciler restarts an agent whose process has ended or is gone.
 func TestCrashIsNoticed(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		s.run("one", bareOutfit{})
@@ -300,22 +327,25 @@ func TestCrashIsNoticed(t *testing.T) {
 			s.machine.instances[id] = i
 		})
 		if failed := s.untilFailed(id, 1); !strings.Contains(failed.Message, "exit code 7") {
-			t.Errorf("it is %+v, want to be told the exit code", failed)
+			t.Errorf("the transition is %+v, want the exit code in its message", failed)
 		}
-		again := s.until(id, "started again", func(w workspace.Work) bool { return w.Generation == 2 && provisioned(w) })
+		again := s.until(id, "started again", func(w workspace.Work) bool {
+			s.hurry()
+			return w.Generation == 2 && provisioned(w)
+		})
 		if again.Desired != workspace.StateRunning {
 			t.Errorf("it is %+v, want it to be wanted still", again)
 		}
 		s.ready(id)
 		s.machine.set(func() { delete(s.machine.instances, id) })
 		if gone := s.untilFailed(id, 2); !strings.Contains(gone.Message, "is gone") {
-			t.Errorf("it is %+v, want to be told that it is gone", gone)
+			t.Errorf("the transition is %+v, want a message that the process is gone", gone)
 		}
 	})
 }
 
-// An agent that is not heard of is started again, but not by a server that could
-// hear none: not just after its own start, nor after an outage.
+// A server restarts a silent agent, but not while it could hear none: neither just
+// after its own start, nor after an outage.
 func TestSilentAgent(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()
@@ -366,7 +396,7 @@ func TestSilentAgent(t *testing.T) {
 	})
 }
 
-// A daemon that does not answer says nothing about what runs.
+// A driver that fails says nothing about what runs.
 func TestHiccup(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()
@@ -482,7 +512,7 @@ func (p placed) Outfit(ctx context.Context, c workspace.Claim) (provision.Spec, 
 	return spec, err
 }
 
-// What is asked while a slow step is done does not wait for it.
+// A request does not wait for a slow step.
 func TestStepIsGivenUp(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		entered := make(chan struct{}, 10)
@@ -500,7 +530,7 @@ func TestStepIsGivenUp(t *testing.T) {
 	})
 }
 
-// A step that panics ends nothing but itself.
+// A panic ends its step alone.
 func TestPanic(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		bad := s.create()
@@ -549,7 +579,7 @@ func TestReadyBeforeRecorded(t *testing.T) {
 		s.die(early)
 		s.machine.after = nil
 		s.run("second", bareOutfit{})
-		// That it is provisioned and that nothing is left to do are two writes.
+		// Two writes record that it is provisioned and that nothing is due.
 		w := s.until(early, "provisioned and left alone", func(w workspace.Work) bool { return provisioned(w) && w.Due == 0 })
 		if w.Status.State != workspace.StateRunning || w.Address == "" {
 			t.Errorf("it is %+v, want it running at an address", w)
@@ -568,8 +598,8 @@ func (s *site) die(id string) {
 	_, _ = s.server("doomed", bareOutfit{}).step(s.t.Context(), claims[0])
 }
 
-// An instance that runs though it ought not to is ended; one of nobody's is
-// removed only when it is old.
+// The reconciler ends an instance that should not run, and removes an instance of
+// no workspace once that is old.
 func TestStrays(t *testing.T) {
 	eachSite(t, func(t *testing.T, s *site) {
 		id := s.create()

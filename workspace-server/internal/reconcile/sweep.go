@@ -13,6 +13,7 @@ import (
 // seconds.
 func (r *Reconciler) sweepForEver(ctx context.Context) {
 	failures := series{log: r.Log, failing: "it is unknown which instances run until the driver and the database answer", again: "it is known again which instances run"}
+	every := r.paced().sweep
 	for {
 		err := r.sweep(ctx)
 		failures.note(ctx, err)
@@ -22,7 +23,7 @@ func (r *Reconciler) sweepForEver(ctx context.Context) {
 			r.hearsSince.Store(new(time.Now()))
 		}
 		// Servers that started together should not ask together.
-		if !wait(ctx, sweepEvery+rand.N(sweepEvery/2)) {
+		if !wait(ctx, every+rand.N(every/2)) {
 			return
 		}
 	}

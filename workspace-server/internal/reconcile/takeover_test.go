@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// gone stands for the state of a workspace that is deleted.
+// gone stands for the state of a deleted workspace.
 const gone workspace.State = "gone"
 
 // TestTakeOver kills a server at each boundary of each kind of step. Another one
@@ -94,7 +93,7 @@ func TestTakeOver(t *testing.T) {
 type takeOver struct {
 	name    string
 	calls   string                           // that the step makes, the claim first
-	prepare func(i *installation, id string) // makes the step due, of a workspace that is to be started
+	prepare func(i *installation, id string) // brings a workspace that starts to where the step is due
 	states  string                           // that the workspace is in, one after the other
 	made    []int64                          // the generations of its agents
 }
@@ -109,7 +108,8 @@ func (o takeOver) boundaries() []string {
 	return all
 }
 
-// installation is a site where all is real, and a server of it that is well.
+// installation is a site with a real driver and real files, and a server of it that
+// is well.
 type installation struct {
 	*site
 	database storetest.Database
@@ -140,8 +140,8 @@ func install(t *testing.T, database storetest.Database) *installation {
 	return i
 }
 
-// takeOver has a server killed at a boundary, whose name it returns, and checks
-// what another one makes of it. The name is empty when there are not so many.
+// takeOver has a server killed at a boundary, and checks what another one makes of
+// it. It returns the boundary's name, which is empty if there are fewer.
 func (i *installation) takeOver(o takeOver, number int) string {
 	t := i.t
 	t.Helper()
@@ -180,7 +180,7 @@ func (i *installation) takeOver(o takeOver, number int) string {
 	} else {
 		i.wantTransitions(what, id, states)
 		i.wantTokens(what, id, o.made[len(o.made)-1])
-		i.wantKept(what, id, o.made[len(o.made)-1])
+		i.wantRecord(what, id, o.made[len(o.made)-1])
 	}
 	i.wantAgents(what, id, o.made, final == workspace.StateRunning)
 	i.wantEvents(what, id, last, states)
@@ -220,37 +220,13 @@ func (i *installation) doomed(number int) string {
 	return boundary
 }
 
-// expire lets the time pass for which claims last.
+// expire ends all claims.
 func (i *installation) expire() {
 	i.t.Helper()
 	i.exec(`UPDATE workspaces SET owner_until = 0`, `UPDATE removals SET owner_until = 0`)
 }
 
-// hurry lets the time pass for which it is waited after a failure.
-func (i *installation) hurry() {
-	i.t.Helper()
-	i.exec(`UPDATE workspaces SET due = 1 WHERE state = 'failed'`)
-	select {
-	case i.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (i *installation) exec(changes ...string) {
-	i.t.Helper()
-	if err := i.db.Exclusive(i.t.Context(), func(tx *sql.Tx) error {
-		for _, change := range changes {
-			if _, err := tx.ExecContext(i.t.Context(), change); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		i.t.Fatal(err)
-	}
-}
-
-// step has the server that is well do the only thing that is due.
+// step has the server that is well do the only step that is due.
 func (i *installation) step() {
 	i.t.Helper()
 	jobs, err := i.well.claim(i.t.Context(), workers)
@@ -282,7 +258,7 @@ func (i *installation) ready(id string, generation int64) {
 	}
 }
 
-// crash ends the agent of a workspace, and has that noticed.
+// crash ends the agent of a workspace, and makes the workspace due.
 func (i *installation) crash(id string) {
 	i.t.Helper()
 	all := i.made(id)
@@ -339,7 +315,7 @@ func (i *installation) wantAgents(killed, id string, generations []int64, runnin
 	}
 }
 
-// wantTransitions checks what happened, as it is told of a workspace.
+// wantTransitions checks the transitions of a workspace.
 func (i *installation) wantTransitions(killed, id string, states []string) {
 	i.t.Helper()
 	all, err := i.store.Transitions(i.t.Context(), id, 0, 100)
@@ -359,7 +335,7 @@ func (i *installation) wantTransitions(killed, id string, states []string) {
 	}
 }
 
-// wantEvents checks what happened since an event, as it is told to all.
+// wantEvents checks the events since one.
 func (i *installation) wantEvents(killed, id string, last int64, states []string) {
 	i.t.Helper()
 	all, err := i.store.Events(i.t.Context(), "", last, 100)
@@ -406,8 +382,8 @@ func (i *installation) wantTokens(killed, id string, generation int64) {
 	}
 }
 
-// wantKept checks that the driver keeps one generation of a workspace.
-func (i *installation) wantKept(killed, id string, generation int64) {
+// wantRecord checks that the driver has a record of one generation of a workspace.
+func (i *installation) wantRecord(killed, id string, generation int64) {
 	i.t.Helper()
 	entries, err := os.ReadDir(filepath.Join(i.database.Dir, "agents", id))
 	var got []string

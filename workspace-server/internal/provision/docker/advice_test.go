@@ -33,7 +33,7 @@ func refusing(path string, status int, said string) http.HandlerFunc {
 }
 
 // TestAdvice says, for each failure of an engine that someone can mend, what the
-// owner of a workspace reads of it.
+// owner of a workspace reads about it.
 func TestAdvice(t *testing.T) {
 	tests := []struct {
 		name, path string

@@ -72,7 +72,7 @@ func inside(t *testing.T, h *host) {
 			t.Errorf("inside, the variables are %q, without %s", env, want)
 		}
 	}
-	// What changes outside is seen inside at once.
+	// The agent sees changes outside at once.
 	for path, dir := range map[string]string{"/configs/a.txt": s.Configs, "/plugins/tools/a.txt": plugin} {
 		for _, text := range []string{"first", "second"} {
 			if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte(text), 0o644); err != nil {
@@ -302,7 +302,7 @@ func ends(t *testing.T, h *host) {
 		s.Env = map[string]string{tt.variable: tt.value}
 		start(t, p, s)
 		i := wait(t, p, "w")
-		// That it was the memory may come after the end.
+		// The engine may report that it was the memory only after the end.
 		for deadline := time.Now().Add(time.Minute); i.Message != tt.message && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			i = wait(t, p, "w")
 		}
@@ -354,7 +354,7 @@ func stateInAVolume(t *testing.T, h *host) {
 }
 
 func missingImage(t *testing.T, h *host) {
-	// Nothing listens there that an image could come from.
+	// No registry listens there.
 	p := h.installation(t, func(s *Settings) { s.Image = "127.0.0.1:1/missing" })
 	_, err := p.Start(t.Context(), spec(t, "w"))
 	if got, want := workspace.Message(err), "The image 127.0.0.1:1/missing is missing and cannot be pulled. Build it, or run 'docker pull 127.0.0.1:1/missing' on the engine's host."; got != want {
@@ -365,7 +365,7 @@ func missingImage(t *testing.T, h *host) {
 	}
 }
 
-// The engine makes no directories on its host, and can be asked again.
+// The engine makes no directories on its host, and a later start succeeds.
 func missingDirectory(t *testing.T, h *host) {
 	p := h.installation(t)
 	s := spec(t, "w")

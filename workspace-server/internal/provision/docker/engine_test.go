@@ -19,8 +19,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// against returns a driver whose engine is a handler that misbehaves. What a
-// real one does is tested with a real one.
+// against returns a driver whose engine is a handler that misbehaves. Other tests
+// use a real engine.
 func against(t *testing.T, handler http.HandlerFunc) *Driver {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -38,7 +38,7 @@ func on(t *testing.T, host string) *Driver {
 	return p
 }
 
-// calls are all that a driver can be asked.
+// calls are all calls of a driver.
 func calls(p *Driver) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Start": func(ctx context.Context) error {
@@ -65,8 +65,8 @@ func calls(p *Driver) map[string]func(context.Context) error {
 	}
 }
 
-// wantUnknown checks that nothing can be concluded from an error, and that
-// clients do not see what the engine said.
+// wantUnknown checks that an error leaves open what there is, and that clients do
+// not see what the engine said.
 func wantUnknown(t *testing.T, what string, err error) {
 	t.Helper()
 	switch {
@@ -146,8 +146,8 @@ func TestAnEngineThatHangs(t *testing.T) {
 	}
 }
 
-// shown answers as an engine with one container does, and leaves everything
-// but that to next.
+// shown answers like an engine with one container, and leaves all other calls to
+// next.
 func shown(generation int, status string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1.44/containers/workspace-server.test.w/json" {
@@ -159,7 +159,7 @@ func shown(generation int, status string, next http.HandlerFunc) http.HandlerFun
 	}
 }
 
-// Each later step can fail as the first.
+// Each later step can fail like the first.
 func TestAnEngineThatFailsHalfway(t *testing.T) {
 	broken := answer(500, `{"message":"hunter2"}`)
 	tests := []struct {
@@ -180,7 +180,7 @@ func TestAnEngineThatFailsHalfway(t *testing.T) {
 	}
 }
 
-// Two servers can be in each other's way for a while, but not for ever.
+// A call that meets another server's work repeats, but not for ever.
 func TestRacesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := workspace.Errorf(workspace.Unavailable, "lost")

@@ -28,7 +28,8 @@ type host struct {
 	image   string
 }
 
-// needEngine skips a test that needs an engine where there is none.
+// needEngine skips the test if there is no engine, and fails it with
+// REQUIRE_DOCKER=1.
 func needEngine(t *testing.T) *host {
 	t.Helper()
 	h := &host{address: os.Getenv("DOCKER_HOST")}
@@ -91,7 +92,7 @@ func archive(t *testing.T, files map[string]string) io.Reader {
 	return &buf
 }
 
-// do asks the engine for what the driver does not, also when the test is over.
+// do calls the engine as the driver does not, even when the test is over.
 func (h *host) do(t *testing.T, method, path string, query url.Values, body io.Reader) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
@@ -167,7 +168,7 @@ func (h *host) clean(t *testing.T, installation string) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	// Containers first, which have the others in use.
+	// Containers first, since they use the others.
 	for _, c := range containers {
 		h.do(t, http.MethodDelete, "/containers/"+c.ID, url.Values{"force": {"1"}, "v": {"1"}}, nil)
 	}

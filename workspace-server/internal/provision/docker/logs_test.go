@@ -60,7 +60,7 @@ func TestFramesKeepTheirError(t *testing.T) {
 	}
 }
 
-// Whatever the engine sends: no more comes out than went in, and reading ends.
+// No more comes out than went in, and reading ends, for any stream.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte(frame(1, "one") + frame(2, "two")))
 	f.Add([]byte(frame(1, "one")[:9]))

@@ -17,8 +17,8 @@ func logs(t *testing.T, h *host) {
 	say := func(out, err string) {
 		ask(t, i, http.MethodPost, "/log?"+url.Values{"out": {out}, "err": {err}}.Encode(), "")
 	}
-	// What the agent has written is not with the engine yet, and the two outputs
-	// come there by two ways.
+	// The engine does not have at once what the agent wrote, and the two outputs
+	// reach it independently.
 	arrive := func(line string) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); !strings.Contains(logsOf(t, p, "w", -1), line+"\n"); time.Sleep(10 * time.Millisecond) {
@@ -40,7 +40,7 @@ func logs(t *testing.T, h *host) {
 		t.Fatal(err)
 	}
 	all := "started with agent\none\ntwo\n" + long + "\nfour\n"
-	// Lines of one and of the other may change places.
+	// Lines of the two outputs may change places.
 	tests := []struct {
 		tail int
 		want string
@@ -76,7 +76,7 @@ func logs(t *testing.T, h *host) {
 		t.Errorf("Close = %v", err)
 	}
 
-	// What has ended is not waited for.
+	// Following a process that has ended does not wait.
 	ended, err := p.Logs(t.Context(), "w", 1, true)
 	if err != nil {
 		t.Fatal(err)

@@ -153,7 +153,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Whatever the parts are, different ones make different names.
+// Different parts make different names.
 func TestNames(t *testing.T) {
 	if a, b := nameOf("a", "b-c"), nameOf("a-b", "c"); a == b {
 		t.Errorf("a of b-c and a-b of c have the same name: %s", a)

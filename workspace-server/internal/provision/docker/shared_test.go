@@ -37,7 +37,8 @@ func twoInstallations(t *testing.T, h *host) {
 	}
 }
 
-// Somebody else's container, volume or labels in our place are left alone.
+// The driver leaves alone another's container or volume with a name or with labels
+// of its own.
 func namesAreTaken(t *testing.T, h *host) {
 	p := h.installation(t)
 	name := nameOf(p.settings.Installation, "w")
@@ -115,7 +116,7 @@ func twoServers(t *testing.T, h *host) {
 		}
 	}
 
-	// Whatever the order, the latest generation stays.
+	// The latest generation stays, in any order of the starts.
 	s = spec(t, "later")
 	for n := range 4 {
 		s := s
@@ -163,7 +164,7 @@ func networks(t *testing.T, h *host) {
 		t.Error("an agent reaches another one past the server")
 	}
 
-	// A network that was made for it is used as it is.
+	// A network that someone else made is used as it is.
 	name := "network-of-" + p.settings.Installation
 	id := h.post(t, "/networks/create", nil, map[string]any{"Name": name})
 	given := h.installation(t, func(s *Settings) { s.Network = name })
@@ -172,7 +173,7 @@ func networks(t *testing.T, h *host) {
 	h.clean(t, given.settings.Installation)
 	h.do(t, http.MethodDelete, "/networks/"+id, nil, nil)
 
-	// One of another installation is not.
+	// A network of another installation is not used.
 	other := h.installation(t, func(s *Settings) { s.Network = p.settings.Network })
 	_, err := other.Start(t.Context(), spec(t, "w"))
 	if workspace.KindOf(err) != workspace.Conflict || !strings.Contains(workspace.Message(err), p.settings.Installation) {

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAdvise(t *testing.T) {
+	t.Parallel()
 	const path = "/srv/state/agents/ws_a"
 	failing := func(errno syscall.Errno) error { return &fs.PathError{Op: "mkdir", Path: path, Err: errno} }
 	tests := []struct {
@@ -56,6 +57,7 @@ func TestAdvise(t *testing.T) {
 // What keeps an agent from starting reaches the owner of its workspace, without a
 // path of the server.
 func TestStartAdvises(t *testing.T) {
+	t.Parallel()
 	inTheWay := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// However much is written, what is kept is bounded; and who follows sees it all.
+// The log is bounded however much is written, and a follower reads all of it.
 func TestLogIsBounded(t *testing.T) {
 	const limit, lines = 1000, 2000
 	dir, alive := written(t)
@@ -110,7 +110,7 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := read.ReadString('\n'); err != nil || got != want {
-			t.Fatalf("who follows reads %q, %v, want %q", got, err, want)
+			t.Fatalf("a follower reads %q, %v, want %q", got, err, want)
 		}
 	}
 	var size int64
@@ -135,7 +135,7 @@ func TestLogIsBounded(t *testing.T) {
 	}
 }
 
-// One that falls behind misses something, but goes on with whole files.
+// A reader that falls behind misses lines, but goes on with whole files.
 func TestLogIsFasterThanItsReader(t *testing.T) {
 	dir, alive := written(t)
 	if _, err := openLogs(t.Context(), dir, 0, true); err == nil {

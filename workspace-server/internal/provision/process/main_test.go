@@ -21,14 +21,14 @@ import (
 	"workspace-server/internal/testkit"
 )
 
-// quiet is the environment of a program with the race detector, which would
-// let each process linger for a second at its end.
+// quiet is a variable for programs with the race detector, which otherwise linger
+// for a second at their end.
 const quiet = "GORACE"
 
 // envChild has an agent start a process of its own.
 const envChild = "TEST_CHILD"
 
-// TestMain is also the programs that the driver starts, and a server.
+// TestMain also runs as the programs that the driver starts, and as a server.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 {
 		os.Exit(2)
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	testkit.Main(m)
 }
 
-// serve is a server of an installation that starts what it reads.
+// serve runs a server of an installation that starts the spec that it reads.
 func serve(dir string) int {
 	d, err := New(Settings{Directory: dir})
 	if err != nil {
@@ -92,8 +92,8 @@ func newDriver(t *testing.T, dir string) *Driver {
 	return d
 }
 
-// install makes an installation of which neither a file nor a process may be
-// left after the test.
+// install returns the directory of an installation, and checks after the test that
+// neither a file nor a process of it is left.
 func install(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "state")
@@ -133,7 +133,7 @@ func processes(t *testing.T, dir string) []string {
 }
 
 func TestConformance(t *testing.T) {
-	// What a server leaves that is killed in the middle of a start.
+	// leave makes what a server leaves that is killed in the middle of a start.
 	leave := func(names ...string) func(*testing.T, provision.Provisioner, provision.Spec) {
 		return func(t *testing.T, p provision.Provisioner, spec provision.Spec) {
 			place := filepath.Join(p.(*Driver).dir, spec.Workspace)

@@ -144,8 +144,9 @@ func mustRemove(t *testing.T, d *Driver) {
 	wantBelonging(t, d.dir, 0)
 }
 
-// Whenever a server is killed, the next one finds or makes the instance.
+// At whatever moment a server is killed, the next one finds or makes the instance.
 func TestServerIsKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	exe, err := os.Executable()
@@ -169,9 +170,10 @@ func TestServerIsKilledInTheMiddle(t *testing.T) {
 	mustRemove(t, d)
 }
 
-// A server's end, and its terminal's, is not the agent's, and a newer build at
-// the program's path is not in the way of a start.
+// An agent outlives its server and the server's terminal, and a newer build at the
+// program's path does not disturb a start.
 func TestAgentIsItsOwn(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	exe, err := os.Executable()
@@ -214,7 +216,7 @@ func TestAgentIsItsOwn(t *testing.T) {
 	if len(sessions) != 3 {
 		t.Errorf("the test, the keeper and the agent have the sessions %v, want three", sessions)
 	}
-	// The agent has nothing open that is the driver's.
+	// The agent has none of the driver's files open.
 	for _, open := range processes(t, dir) {
 		if strings.HasPrefix(open, fmt.Sprintf("/proc/%d/", pids[0])) {
 			t.Errorf("the agent has %s", open)
@@ -233,8 +235,9 @@ func session(t *testing.T, pid int) string {
 	return strings.Fields(rest)[3]
 }
 
-// An agent whose keeper is killed ends, and that is known.
+// An agent whose keeper is killed ends, and the driver reports that.
 func TestKeeperIsKilled(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	mustStart(t, d, agent(t, 1))
@@ -268,8 +271,9 @@ func TestKeeperIsKilled(t *testing.T) {
 	mustRemove(t, d)
 }
 
-// Signals that are meant for a whole group, or come twice, do not end a keeper.
+// Signals to the whole group, or repeated ones, do not end a keeper.
 func TestKeeperOutlivesSignals(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	spec := agent(t, 1)
@@ -293,8 +297,9 @@ func TestKeeperOutlivesSignals(t *testing.T) {
 	mustRemove(t, d)
 }
 
-// What an agent has started ends with it, also if it holds its output.
+// Processes that an agent started end with it, even if they hold its output.
 func TestAgentsChildrenEnd(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	spec := agent(t, 1)
@@ -312,6 +317,7 @@ func TestAgentsChildrenEnd(t *testing.T) {
 }
 
 func TestStartFails(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	change := func(change func(*provision.Spec)) provision.Spec {
@@ -346,6 +352,7 @@ func TestStartFails(t *testing.T) {
 
 // No id leads out of the driver's directory.
 func TestIDsArePlain(t *testing.T) {
+	t.Parallel()
 	dir := install(t)
 	d := newDriver(t, dir)
 	for _, id := range []string{"", ".", "..", "../x", "a/b", "/a", "a/", ".hidden"} {
@@ -368,8 +375,9 @@ func TestIDsArePlain(t *testing.T) {
 	}
 }
 
-// What a workspace wrote outlives it, if that is asked for.
+// With keepData, what a workspace wrote outlives it.
 func TestRemoveKeepsData(t *testing.T) {
+	t.Parallel()
 	d := newDriver(t, install(t))
 	mustStart(t, d, agent(t, 1))
 	kept := filepath.Join(d.dir, "ws_a", "home", "kept")

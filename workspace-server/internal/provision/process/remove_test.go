@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// removeReadOnly makes a directory with what cannot be removed at once, and
-// removes it.
+// removeReadOnly makes a directory that os.RemoveAll cannot remove, and removes it.
 func removeReadOnly(dir string) int {
 	deep := filepath.Join(dir, "go", "pkg", "mod")
 	err := errors.Join(os.MkdirAll(deep, 0o700), os.WriteFile(filepath.Join(deep, "file"), nil, 0o400), os.Chmod(deep, 0o500), os.Chmod(filepath.Dir(deep), 0o500))
@@ -30,8 +29,9 @@ func removeReadOnly(dir string) int {
 	return 0
 }
 
-// An agent's directories are removed, whatever their mode is.
+// An agent's directories can be removed with any mode.
 func TestRemoveAll(t *testing.T) {
+	t.Parallel()
 	top, err := os.MkdirTemp("/tmp", "ws")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestRemoveAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Dir, cmd.Env = "/", []string{quiet + "=atexit_sleep_ms=0"}
-	if os.Getuid() == 0 { // who may do everything
+	if os.Getuid() == 0 { // root may remove everything
 		const nobody = 65534
 		if err := os.Chown(top, nobody, nobody); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 	"workspace-server/internal/systemd"
 )
 
-// What the agent is told by its environment.
+// Variables that tell the agent what to do.
 const (
 	envAgent      = "PROVISION_TEST_AGENT"       // it is one
 	envLines      = "PROVISION_TEST_LINES"       // how many lines it writes at first
@@ -34,15 +34,15 @@ const (
 )
 
 // lockFile is a file of the workspace's in which every agent's process holds a
-// lock, so that they can be counted wherever they run.
+// lock, so that the tests can count the processes wherever they run.
 const lockFile = "agents"
 
-// IsAgent reports whether a driver of the tests started this process as an agent.
+// IsAgent reports whether a driver under test started this process as an agent.
 func IsAgent() bool { return os.Getenv(envAgent) != "" }
 
-// Agent is the program that drivers run in the tests. It writes nothing but
-// what it is told, does what it is asked by HTTP, and does not return. One that
-// nobody ends, ends by itself.
+// Agent is the program that drivers run in the tests. It writes only what its
+// environment says, does what it is asked by HTTP, and does not return. If no one
+// ends it, it ends after a few minutes.
 func Agent() {
 	if err := agent(); err != nil {
 		fmt.Fprintln(os.Stderr, "the agent of the tests:", err)
@@ -94,7 +94,7 @@ func agent() error {
 	return http.Serve(ln, requests())
 }
 
-// requests is what the agent can be asked.
+// requests handles what a test asks the agent.
 func requests() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /env", func(w http.ResponseWriter, _ *http.Request) {
@@ -105,7 +105,7 @@ func requests() http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(env)
 	})
-	// The directory is named by its variable.
+	// A variable of the agent's names the directory.
 	path := func(r *http.Request) string {
 		return filepath.Join(os.Getenv(r.FormValue("in")), r.FormValue("name"))
 	}
@@ -142,7 +142,7 @@ func requests() http.Handler {
 	return mux
 }
 
-// call asks an agent once. Parts of query are names and values in turn.
+// call asks an agent once. The parts of query are names and values in turn.
 func (w *world) call(method, address, path string, query ...string) (string, error) {
 	values := url.Values{}
 	for i := 0; i+1 < len(query); i += 2 {
@@ -183,7 +183,7 @@ func agents(configs string) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	// The kernel names one of those that would be in the way, and not the first.
+	// The kernel names one of the locks in the way, not the first.
 	var count func(from, to int64) (int, error)
 	count = func(from, to int64) (int, error) {
 		if from >= to {

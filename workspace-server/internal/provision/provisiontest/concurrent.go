@@ -9,7 +9,7 @@ import (
 	"workspace-server/internal/provision"
 )
 
-// testStartAtOnce: servers that start the same at once make one instance.
+// testStartAtOnce: servers that start the same generation at once make one instance.
 func testStartAtOnce(w *world) {
 	for generation := int64(1); generation <= 5; generation++ {
 		const servers = 4
@@ -32,7 +32,7 @@ func testStartAtOnce(w *world) {
 	}
 }
 
-// testGenerationsAtOnce: in whatever order they come, the last one wins.
+// testGenerationsAtOnce: the last generation wins, in any order of the starts.
 func testGenerationsAtOnce(w *world) {
 	const last = 4
 	var got provision.Instance
@@ -56,7 +56,8 @@ func testGenerationsAtOnce(w *world) {
 	w.wantAgents(1)
 }
 
-// testEverythingAtOnce: whatever is done at once, nothing is left that is not known.
+// testEverythingAtOnce: after any calls at once, no process is left that the driver
+// does not know.
 func testEverythingAtOnce(w *world) {
 	var wg sync.WaitGroup
 	for i := range int64(8) {

@@ -153,6 +153,7 @@ func testStartPartial(w *world) {
 		for action, do := range next {
 			for _, earlier := range []bool{false, true} {
 				w.t.Run(fmt.Sprintf("%s, %s, earlier %t", step, action, earlier), func(t *testing.T) {
+					t.Parallel()
 					w := newWorld(t, w.h)
 					if earlier {
 						w.started(1, nil)
@@ -180,7 +181,7 @@ func testStop(w *world) {
 	if _, err := w.call("GET", in.Address, "/env"); err == nil {
 		w.t.Errorf("the agent answers at %s after Stop", in.Address)
 	}
-	// What was stopped stays so, until there is a later generation.
+	// A stopped instance stays stopped until there is a later generation.
 	again, err := w.p.Start(w.ctx, w.spec(1, nil))
 	if err != nil {
 		w.t.Fatalf("Start again = %v", err)
@@ -266,7 +267,7 @@ func testRemove(w *world) {
 			w.wantAgents(0)
 		}
 	}
-	// Nothing is known of the generations of before.
+	// The driver has forgotten the earlier generations.
 	w.started(1, nil)
 	if err := w.p.Stop(w.ctx, w.id, time.Minute); err != nil {
 		w.t.Errorf("Stop = %v", err)
@@ -364,7 +365,7 @@ func testEnvironment(w *world) {
 			w.t.Errorf("the agent has %s of the server's", name)
 		}
 	}
-	// What changes is of the next generation.
+	// A change of the environment is for the next generation.
 	got = w.env(w.started(2, map[string]string{"EMPTY": "no more"}))
 	if _, ok := got["QUOTED"]; ok || got["EMPTY"] != "no more" {
 		w.t.Errorf("the next generation has the environment %q, want its own", got)

@@ -14,7 +14,7 @@ import (
 	"workspace-server/internal/provision"
 )
 
-// lines returns what an agent writes that is to write n lines, from one on.
+// lines returns what an agent writes that must write n lines, from one on.
 func lines(from, n int) string {
 	var b strings.Builder
 	for i := from; i <= n; i++ {
@@ -23,7 +23,7 @@ func lines(from, n int) string {
 	return b.String()
 }
 
-// logs returns the whole of what is there.
+// logs returns all that Logs gives.
 func (w *world) logs(tail int, follow bool) string {
 	w.t.Helper()
 	r, err := w.other.Logs(w.ctx, w.id, tail, follow)
@@ -88,7 +88,7 @@ func testLogs(w *world) {
 		w.t.Fatalf("Stop = %v", err)
 	}
 	check("stopped")
-	// What goes to the standard error is in it, too.
+	// The standard error is in the log, too.
 	if _, err := w.p.Start(w.ctx, w.spec(2, map[string]string{envError: "it is broken", envExit: "1"})); err != nil {
 		w.t.Fatalf("Start = %v", err)
 	}
@@ -172,9 +172,9 @@ func testLogsClosed(w *world) {
 	}
 	w.wantEnd(done)
 	w.wantAgents(1)
-	// One that nobody reads is closed as well.
+	// A reader that no one reads from can be closed, too.
 	if c, _ := w.follow(w.ctx, -1); c.Close() != nil {
-		w.t.Error("Close of what nobody reads fails")
+		w.t.Error("Close of a reader that no one reads from fails")
 	}
 }
 

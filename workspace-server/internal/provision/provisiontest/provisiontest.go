@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package provisiontest holds the tests that every driver of provision passes,
-// and the agent that they have it run.
+// and the agent that the drivers run in them.
 package provisiontest
 
 import (
@@ -18,19 +18,18 @@ import (
 	"workspace-server/internal/provision"
 )
 
-// Harness is what the tests have to know of a driver.
+// Harness is what the tests must know of a driver.
 type Harness struct {
-	// Install makes an installation that has nothing yet and is gone after the
-	// test. What it returns makes a provisioner of it, as each of its servers
-	// would.
+	// Install makes an empty installation, which is gone after the test. It
+	// returns a function that makes a driver of it, as each of its servers does.
 	Install func(t *testing.T) (connect func() provision.Provisioner)
 
-	// Env goes into the environment of every agent. With that, the driver has
-	// to run Agent.
+	// Env goes into the environment of every agent. With that, the driver must
+	// run Agent.
 	Env map[string]string
 
-	// Partial has a function for each step at which a server may be ended in
-	// the middle of a Start: it leaves what would be left.
+	// Partial has a function for each step of a Start at which its server may end:
+	// it leaves what such a server leaves.
 	Partial map[string]func(t *testing.T, p provision.Provisioner, spec provision.Spec)
 
 	// ReadOnlyPlugins says that the driver keeps agents from writing to their
@@ -38,7 +37,9 @@ type Harness struct {
 	ReadOnlyPlugins bool
 }
 
-// Run tests a driver.
+// Run tests a driver. Each case has an installation of its own, so all but the one
+// that changes the server's environment run in parallel: they mostly wait, for
+// processes or for an engine.
 func Run(t *testing.T, h Harness) {
 	cases := []struct {
 		name string
@@ -65,7 +66,6 @@ func Run(t *testing.T, h Harness) {
 		{"remove", testRemove},
 		{"list", testList},
 		{"another installation", testAnotherInstallation},
-		{"environment", testEnvironment},
 		{"configs", testConfigs},
 		{"plugins", testPlugins},
 		{"logs", testLogs},
@@ -76,8 +76,12 @@ func Run(t *testing.T, h Harness) {
 		{"logs of one that is removed", testLogsRemoved},
 		{"logs of none", testLogsNone},
 	}
+	t.Run("environment", func(t *testing.T) { testEnvironment(newWorld(t, h)) })
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { c.test(newWorld(t, h)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(newWorld(t, h))
+		})
 	}
 }
 
@@ -137,7 +141,7 @@ func (w *world) spec(generation int64, env map[string]string) provision.Spec {
 	return s
 }
 
-// start starts a generation, which has to run then.
+// start starts a generation, which must then run.
 func (w *world) start(generation int64, env map[string]string) provision.Instance {
 	w.t.Helper()
 	in, err := w.p.Start(w.ctx, w.spec(generation, env))
@@ -173,7 +177,7 @@ func (w *world) inspect() provision.Instance {
 	return in
 }
 
-// wantAbsent says that there is no instance.
+// wantAbsent checks that there is no instance.
 func (w *world) wantAbsent(p provision.Provisioner) {
 	w.t.Helper()
 	if in, err := p.Inspect(w.ctx, w.id); !provision.IsAbsent(err) {
@@ -194,7 +198,7 @@ func (w *world) exited() provision.Instance {
 	return in
 }
 
-// wantExited says how the workspace's instance has ended.
+// wantExited checks how the workspace's instance has ended.
 func (w *world) wantExited(generation int64, code int) {
 	w.t.Helper()
 	in := w.inspect()
@@ -203,8 +207,7 @@ func (w *world) wantExited(generation int64, code int) {
 	}
 }
 
-// wantAgents says how many of the agents' processes there are, as soon as those
-// that have just ended are gone.
+// wantAgents checks how many processes of agents there are.
 func (w *world) wantAgents(want int) {
 	w.t.Helper()
 	got, err := agents(w.configs)
