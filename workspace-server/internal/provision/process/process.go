@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"workspace-server/internal/provision"
+	"workspace-server/internal/workspace"
 )
 
 const (
@@ -72,11 +73,11 @@ func New(settings Settings) (*Driver, error) {
 }
 
 // place returns a workspace's directory.
-func (d *Driver) place(workspace string) (string, error) {
-	if !plain(workspace) {
-		return "", fmt.Errorf("%q cannot be a workspace's id", workspace)
+func (d *Driver) place(id string) (string, error) {
+	if !plain(id) {
+		return "", workspace.Errorf(workspace.Invalid, "A workspace cannot have the id %q.", id)
 	}
-	return filepath.Join(d.dir, workspace), nil
+	return filepath.Join(d.dir, id), nil
 }
 
 // plain reports whether a name is that of a file in a directory.

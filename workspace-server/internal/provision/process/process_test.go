@@ -365,7 +365,7 @@ func TestIDsArePlain(t *testing.T) {
 			"Start": startErr, "Inspect": inspectErr, "Logs": logsErr,
 			"Stop": d.Stop(t.Context(), id, 0), "Remove": d.Remove(t.Context(), id, false),
 		} {
-			if err == nil || provision.IsAbsent(err) || !strings.Contains(err.Error(), "cannot be a workspace's id") {
+			if err == nil || provision.IsAbsent(err) || !strings.Contains(err.Error(), "A workspace cannot have the id") {
 				t.Errorf("%s(%q) = %v, want that it is no id", call, id, err)
 			}
 		}
