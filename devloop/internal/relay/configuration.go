@@ -27,13 +27,7 @@ type entry struct {
 }
 
 // configures reports whether a request sets something that lasts.
-func configures(m dap.Message) bool {
-	switch m.Command {
-	case "setBreakpoints", "setFunctionBreakpoints", "setExceptionBreakpoints":
-		return true
-	}
-	return false
-}
+func configures(m dap.Message) bool { return kindOf(m) == configure }
 
 func keyOf(m dap.Message) string {
 	var arguments struct {
@@ -41,7 +35,7 @@ func keyOf(m dap.Message) string {
 			Path string `json:"path"`
 		} `json:"source"`
 	}
-	_ = m.Field("arguments", &arguments) // dlv will tell of it
+	_ = m.Field("arguments", &arguments) // dlv will refuse it
 	return m.Command + " " + arguments.Source.Path
 }
 
@@ -59,7 +53,7 @@ func (c *configuration) find(key string) int {
 	return slices.IndexFunc(c.entries, func(e entry) bool { return e.key == key })
 }
 
-// renew tells that nothing of it was sent to the present process.
+// renew notes that nothing of it was sent to the present process.
 func (c *configuration) renew() {
 	for i := range c.entries {
 		c.entries[i].fresh = false

@@ -1,12 +1,10 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,16 +30,16 @@ const (
 	// editor that does not has its last configuration replayed.
 	unasked   = 300 * time.Millisecond
 	inBetween = time.Second
-	// lookAfter is how often the process is looked at: dlv does not notice
-	// that one is killed which stands still.
+	// lookAfter is how often the session looks at the process: dlv does not
+	// notice the end of one that stands still.
 	lookAfter = 250 * time.Millisecond
 	// An attach that fails is tried again this often, with this pause.
 	attempts    = 3
 	betweenThem = 300 * time.Millisecond
 )
 
-// A session is one editor's, over one connection, whatever process serves. All
-// of it happens on the goroutine that calls run.
+// A session serves one editor, over one connection, across all processes that
+// serve meanwhile. All of it happens on the goroutine that calls run.
 type session struct {
 	relay  *Relay
 	holder *holder
@@ -53,7 +51,7 @@ type session struct {
 	attach     dap.Message  // likewise
 	unanswered *dap.Message // "initialize" or "attach", while the editor waits for the answer
 	config     configuration
-	held       []dap.Message // what the editor asked for while there was nobody to ask
+	held       []dap.Message // requests that no process could take yet
 	backend    *backend      // nil while there is no dlv
 	attached   bool          // to some process, once at least
 	stopped    int           // thread that the editor was told has stopped, or 0
@@ -87,9 +85,9 @@ func (r *Relay) serveDAP(ctx context.Context, client *dap.Conn) {
 	}
 	h := &holder{client: clientName(first, client)}
 	if err := r.claim(ctx, h); err != nil {
-		// First, as whoever has the answer may look there.
+		// First: a client that has the answer may look there.
 		r.Reporter.DebuggerFailed(h.client, err)
-		_, _ = client.Send(dap.NewFailure(first, err.Error())) // whoever cannot read it is gone
+		_, _ = client.Send(dap.NewFailure(first, err.Error())) // a client that cannot read it is gone
 		return
 	}
 	defer r.giveUp(h)
@@ -151,15 +149,15 @@ func clientName(first dap.Message, client *dap.Conn) string {
 	return fmt.Sprintf("%.40s (%s)", name, client.RemoteAddr())
 }
 
-// refuse tells a client why its connection ends.
+// refuse tells a client that does not speak the protocol why its connection ends.
 func refuse(client *dap.Conn, err error) {
 	if _, ok := errors.AsType[*dap.FormatError](err); ok {
-		_, _ = client.Send(dap.NewOutput("important", "this is no Debug Adapter Protocol: "+err.Error()))
+		_, _ = client.Send(dap.NewOutput("important", "this is not the Debug Adapter Protocol: "+err.Error()))
 		_, _ = client.Send(dap.NewEvent("terminated", nil))
 	}
 }
 
-// failed reports an error, unless it is that of a client that just left.
+// failed reports an error, unless the client just left.
 func (r *Relay) failed(client string, err error) {
 	if _, ok := errors.AsType[*dap.FormatError](err); ok {
 		r.Reporter.DebuggerFailed(client, err)
@@ -184,7 +182,7 @@ func (s *session) run(requests <-chan dap.Message) {
 				s.fault = s.stopping()
 				return
 			}
-			if m.Type == dap.Request { // nothing else was asked for
+			if m.Type == dap.Request { // nothing else is asked for
 				s.request(m)
 			}
 		case m, ok := <-messages:
@@ -194,7 +192,7 @@ func (s *session) run(requests <-chan dap.Message) {
 			}
 			s.answer(m)
 		case <-changed:
-		case <-s.refreshed: // or why it does not, which the terminal has told
+		case <-s.refreshed: // the terminal shows why, if it failed
 			s.refreshed = nil
 		case <-s.window.C:
 			s.replay()
@@ -210,7 +208,7 @@ func (s *session) run(requests <-chan dap.Message) {
 	}
 }
 
-// stopping is why the session ends, if the editor is not who ends it.
+// stopping returns why the session ends, or nil if the editor ends it.
 func (s *session) stopping() error {
 	if s.ctx.Err() == nil {
 		return nil
@@ -218,7 +216,7 @@ func (s *session) stopping() error {
 	return errors.New("the loop is stopping")
 }
 
-// close ends the session, however it came to that.
+// close ends the session, for whatever reason.
 func (s *session) close(broken <-chan error) {
 	select {
 	case err := <-broken:
@@ -252,186 +250,3 @@ func (s *session) send(m dap.Message) {
 
 // tell prints a line in the editor's debug console.
 func (s *session) tell(line string) { s.send(dap.NewOutput("console", line)) }
-
-// request deals with one request of the editor.
-func (s *session) request(m dap.Message) {
-	switch m.Command {
-	case "initialize":
-		s.begin(m)
-	case "attach":
-		s.wantAttach(m)
-	case "launch":
-		s.send(dap.NewFailure(m, "the server runs already: use the request \"attach\", with the mode \"remote\""))
-	case "disconnect", "terminate":
-		s.leave(m)
-	case "restart":
-		s.restart(m)
-	default:
-		s.debug(m)
-	}
-}
-
-// begin answers "initialize" with what dlv can do.
-func (s *session) begin(m dap.Message) {
-	if s.unanswered != nil || s.initialize.Command != "" {
-		s.send(dap.NewFailure(m, "the session has begun already"))
-		return
-	}
-	s.initialize, s.unanswered = m, &m
-	b, err := s.start()
-	if err != nil {
-		s.relay.Reporter.DebuggerFailed(s.holder.client, err)
-		s.send(dap.NewFailure(m, err.Error()))
-		s.phase = ended
-		return
-	}
-	s.backend = b
-	b.pass(m, func(response dap.Message) {
-		s.unanswered = nil
-		s.send(answerTo(m, withoutTermination(response)))
-	})
-}
-
-// start runs a dlv that is not attached yet.
-func (s *session) start() (*backend, error) {
-	d, err := s.relay.Launcher.DAP(s.ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newBackend(d), nil
-}
-
-// withoutTermination takes away what would end the server: that is not the
-// editor's to do.
-func withoutTermination(m dap.Message) dap.Message {
-	body := make(map[string]any)
-	if m.Field("body", &body) != nil {
-		return m
-	}
-	delete(body, "supportTerminateDebuggee")
-	delete(body, "supportsTerminateRequest")
-	body["supportsRestartRequest"] = true
-	return m.With("body", body)
-}
-
-// answerTo addresses a response to the editor's request.
-func answerTo(request, response dap.Message) dap.Message {
-	response.RequestSeq, response.Command = request.Seq, request.Command
-	return response
-}
-
-// wantAttach notes that the editor wants to debug what serves.
-func (s *session) wantAttach(m dap.Message) {
-	switch {
-	case s.initialize.Command == "":
-		s.send(dap.NewFailure(m, "send \"initialize\" first"))
-	case s.attach.Command != "":
-		s.send(dap.NewFailure(m, "the session is attached already"))
-	default:
-		s.attach, s.unanswered, s.phase = m, &m, away
-		s.refreshed = make(chan error, 1)
-		s.tasks.Go(func() { s.refreshed <- s.relay.Refresh(s.ctx) })
-		if s.relay.Server.Serving() == 0 {
-			s.tell("nothing serves yet: attaching as soon as something does")
-		}
-	}
-}
-
-// debug deals with the requests that are about a process.
-func (s *session) debug(m dap.Message) {
-	switch {
-	case s.phase == idle && s.backend == nil:
-		s.send(dap.NewFailure(m, "send \"initialize\" first"))
-	case s.phase == idle:
-		s.forward(m) // which dlv refuses in its own words
-	case s.phase == live && m.Command == "configurationDone":
-		s.send(dap.NewResponse(m, nil))
-	case s.phase == live:
-		s.forward(m)
-	case m.Command == "continue":
-		s.send(dap.NewResponse(m, map[string]bool{"allThreadsContinued": true}))
-	case steps(m):
-		s.send(dap.NewFailure(m, "the server has been reloaded: what was stopped has gone"))
-	case s.phase == away && looks(m):
-		s.send(dap.NewFailure(m, "the server is being reloaded"))
-	case s.phase == away, m.Command == "pause":
-		s.held = append(s.held, m)
-	case m.Command == "configurationDone":
-		s.forward(m)
-		s.goLive()
-	default:
-		s.forward(m)
-		if configures(m) && s.attached {
-			s.window.Reset(cmp.Or(s.relay.inBetween, inBetween))
-		}
-	}
-}
-
-func steps(m dap.Message) bool {
-	return slices.Contains([]string{"next", "stepIn", "stepOut", "stepBack", "reverseContinue", "goto"}, m.Command)
-}
-
-// looks reports whether a request is about something that was stopped.
-func looks(m dap.Message) bool {
-	return slices.Contains([]string{
-		"stackTrace", "scopes", "variables", "evaluate", "setVariable", "setExpression",
-		"exceptionInfo", "source", "disassemble", "readMemory", "writeMemory",
-	}, m.Command)
-}
-
-// forward passes a request on and brings back the answer.
-func (s *session) forward(m dap.Message) {
-	if configures(m) {
-		s.config.record(m)
-	}
-	b := s.backend
-	resumes, stood := m.Command == "continue" || steps(m), !b.runs
-	if resumes {
-		b.runs, b.stepping = true, b.stepping || steps(m)
-	}
-	b.pass(m, func(response dap.Message) {
-		switch {
-		case configures(m):
-			response = s.config.answered(m, response, b.numbers)
-		case resumes && response.Success:
-			s.stopped = 0
-		case resumes && stood: // and still does: dlv has refused
-			b.runs = false
-		}
-		s.send(answerTo(m, response))
-	})
-}
-
-// leave ends the session as the editor wishes; the server serves on.
-func (s *session) leave(m dap.Message) {
-	s.phase = ended
-	if s.backend != nil {
-		s.detach(func(said dap.Message) {
-			if said.Type == dap.Event && said.Event == "output" {
-				s.send(said)
-			}
-		})
-	}
-	s.relay.giveUp(s.holder) // before the editor knows, which may come again
-	s.send(dap.NewResponse(m, nil))
-	s.send(dap.NewEvent("terminated", nil))
-}
-
-// restart builds and runs the server again, as an edit would.
-func (s *session) restart(m dap.Message) {
-	s.tasks.Go(func() {
-		err := s.relay.Restart(s.ctx)
-		select {
-		case s.restarts <- restarted{m, err}:
-		case <-s.ctx.Done():
-		}
-	})
-}
-
-func (s *session) restarted(r restarted) {
-	if r.err != nil {
-		s.send(dap.NewFailure(r.request, r.err.Error()))
-		return
-	}
-	s.send(dap.NewResponse(r.request, nil))
-}
