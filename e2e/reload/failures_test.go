@@ -202,7 +202,7 @@ func exitAfterReady(t *testing.T, l *loop.Loop) {
 		save(t, l, loop.Health, text, checkout.InPlace)
 		awaitVersion(t, l, bad)
 		save(t, l, end, "", checkout.InPlace)
-		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; going back to the build before$`))
+		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; going back to the previous build$`))
 		await(t, l, from, regexp.MustCompile(`planted end`))
 		await(t, l, from, regexp.MustCompile(`^serving again in [0-9.]+s  \(pid \d+\)$`))
 		awaitVersion(t, l, good.N)

@@ -33,7 +33,7 @@ func ask(ctx context.Context, getenv func(string) string, op string, args []stri
 }
 
 // workingDirectory returns where this program was called, without links: the
-// loop is found by its directory's name, whichever way one came there.
+// directory's real name is what finds the loop.
 func workingDirectory() (string, error) {
 	dir, err := os.Getwd()
 	if err == nil {
@@ -58,7 +58,7 @@ func outcome(r control.Reply) error {
 	return nil
 }
 
-// build is air's cmd. The loop does the work and prints what comes of it.
+// build is air's cmd. The loop does the work and prints the result.
 func build(ctx context.Context, args []string, getenv func(string) string, std streams) error {
 	if helpWanted(args) {
 		fmt.Fprintln(std.out, "usage: devloop build [arguments of 'go build'], with -o FILE among them")
@@ -74,8 +74,8 @@ func build(ctx context.Context, args []string, getenv func(string) string, std s
 	return outcome(reply)
 }
 
-// buildAlone serves air that runs without a loop: one build at a time, each of
-// the sources as they are when its turn comes.
+// buildAlone builds for an air that runs without a loop: one build at a time,
+// of the sources as they are when its turn comes.
 func buildAlone(ctx context.Context, args []string, std streams) error {
 	dir, err := workingDirectory()
 	if err != nil {
@@ -208,7 +208,7 @@ func wait(ctx context.Context, args []string, getenv func(string) string, std st
 		case err == nil:
 			return outcome(reply)
 		case ctx.Err() != nil:
-			return fmt.Errorf("nothing serves after %v", *timeout)
+			return fmt.Errorf("nothing serves after %v: see the terminal of 'devloop up'", *timeout)
 		case !errors.Is(err, control.ErrNoLoop) && !errors.Is(err, control.ErrEnded):
 			return err
 		}

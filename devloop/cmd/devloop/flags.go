@@ -53,11 +53,11 @@ func parseUp(args []string, root string, stderr io.Writer) (options, error) {
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.dir, "C", ".", "`directory` of the Go module: air runs there")
 	f.Var(&listen, "listen", "`address` to hold for the server; repeat it for more (default \"127.0.0.1:8080\")")
-	f.Func("debug", "`address` where debuggers may attach to the server; whoever reaches it can run code", func(s string) error {
+	f.Func("debug", "`address` where debuggers may attach to the server; anyone who reaches it can run code", func(s string) error {
 		o.debug = s
 		return isAddress(s)
 	})
-	f.StringVar(&o.debugger, "dlv", "dlv", "the `program` dlv")
+	f.StringVar(&o.debugger, "dlv", "dlv", "`program` to run as the debugger")
 	f.StringVar(&o.announce, "announce", "", "`text` to print once the server serves, for instance where it is reached")
 	f.DurationVar(&o.readyTimeout, "ready-timeout", 10*time.Second, "how long a new build may take to send READY=1")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long a replaced process may take to end after SIGTERM")

@@ -36,7 +36,7 @@ func main() {
 	os.Exit(explain(err, os.Stderr))
 }
 
-// explain prints an error, if there is something to say, and returns the exit code.
+// explain prints an error that says something, and returns the exit code.
 func explain(err error, stderr io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -46,7 +46,7 @@ func explain(err error, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "devloop:", err)
 	if _, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintln(stderr, "'devloop help' tells more.")
+		fmt.Fprintln(stderr, "Run 'devloop help' for the commands.")
 		return 2
 	}
 	return 1
@@ -55,15 +55,15 @@ func explain(err error, stderr io.Writer) int {
 const usage = `usage: devloop COMMAND
 
   up      hold the listening socket, run air, and reload the server at each edit
-  build   for air's cmd: "go build" with its own arguments; newest wins
+  build   for air's cmd: "go build" with its own arguments; the newest build wins
   run     for air's entrypoint: serve this binary in place of the current one, then idle
   notice  for air's rules: print a line in the loop's terminal
   status  print what serves, as JSON
   wait    wait until something serves
   follow  print what the loop prints, in another terminal
-  relay   stand between a debugger and its clients, and show what they say
+  relay   pass messages between a debugger and its clients, and show them
 
-"devloop COMMAND -h" tells more.
+"devloop COMMAND -h" describes one.
 `
 
 func run(ctx context.Context, args []string, getenv func(string) string, std streams) error {

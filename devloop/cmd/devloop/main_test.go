@@ -72,7 +72,7 @@ func checkUsage(ts *testscript.TestScript, usage string, wrong bool) {
 	}
 }
 
-// exits runs a program that has to end with an exit code.
+// exits runs a program that must end with an exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, "exits CODE PROGRAM [ARGUMENT...]", neg || len(args) < 2)
 	want, err := strconv.Atoi(args[0])
@@ -108,7 +108,7 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // answers checks which version of the server program answers at the loop's
-// first address, and that it is the process that the loop tells of.
+// first address, and that it is the process that the loop names.
 func answers(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, "answers VERSION", neg || len(args) != 1)
 	cmd := exec.Command("devloop", "status")

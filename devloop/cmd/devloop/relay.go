@@ -50,8 +50,8 @@ func passOn(ctx context.Context, args []string, _ func(string) string, std strea
 	var at, to endpoint
 	f := flag.NewFlagSet("devloop relay", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.Var(&at, "listen", "`address` for clients, HOST:PORT or unix:PATH; whoever reaches it can use the debugger")
-	f.Var(&to, "to", "`address` of the debugger, such as \"dlv --headless\" or \"dlv dap\" tells it")
+	f.Var(&at, "listen", "`address` for clients, HOST:PORT or unix:PATH; anyone who reaches it can use the debugger")
+	f.Var(&to, "to", "`address` of the debugger, which \"dlv --headless\" and \"dlv dap\" print")
 	verbose := f.Bool("v", false, "print what is said: the connection's number, -> or <-, the message")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -24,8 +24,8 @@ import (
 	"devloop/internal/supervisor"
 )
 
-// handoverTimeout delays the report of a reload for programs that do not tell
-// that they are stopping. For others it is long enough on a busy machine too.
+// handoverTimeout delays the report of a reload for programs that do not say
+// STOPPING=1. For others it is long enough even on a busy machine.
 const handoverTimeout = 2 * time.Second
 
 // up runs the loop until ctx is done.
@@ -39,7 +39,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 		return err
 	}
 	if info, err := os.Stat(opts.dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s is no directory: give the Go module's with -C", opts.dir)
+		return fmt.Errorf("%s is not a directory: name the Go module's directory with -C", opts.dir)
 	}
 	if opts.dir, err = filepath.EvalSymlinks(opts.dir); err != nil {
 		return fmt.Errorf("find the Go module: %w", err)
@@ -104,8 +104,8 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	go control.Serve(ctx, commands, answers.handle)
 	<-ctx.Done()
 
-	// The default action of a second signal would leave the children to their
-	// parent-death signal; kill them in order instead.
+	// A second signal kills the children in order, rather than leave them to
+	// their parent-death signal.
 	hard, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	reloads.Close() // before the sockets, which a new process would miss
@@ -170,12 +170,12 @@ func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply 
 		}
 		return control.Reply{State: a.state()}
 	default:
-		return control.Reply{Code: 2, Error: fmt.Sprintf("this loop does not know %q: restart it, it may be older than this command", r.Op)}
+		return control.Reply{Code: 2, Error: fmt.Sprintf("this loop does not know %q: it may be older than this command, so restart it", r.Op)}
 	}
 }
 
-// serve runs a binary and stays until air ends the command or asks again; air
-// takes the command for the server, so that its end would look like a crash.
+// serve runs a binary and returns when air ends the command or asks again: air
+// takes the command for the server, so its end would look like a crash.
 func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package air keeps air (github.com/air-verse/air) running: it is what watches
-// the files and calls "devloop build" and "devloop run".
+// Package air keeps air (github.com/air-verse/air) running, which watches the
+// files and calls "devloop build" and "devloop run".
 package air
 
 import (
@@ -19,7 +19,7 @@ import (
 const (
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 5 * time.Second
-	// settled is how long air has to run for its next end to count as the first.
+	// settled is how long air must run for its next end to count as the first.
 	settled = 10 * time.Second
 	// grace is how long air gets to stop what it runs.
 	grace     = time.Second
@@ -27,7 +27,7 @@ const (
 	maxLine   = 64 << 10
 )
 
-// A Reporter is told about air's troubles.
+// A Reporter takes notice of air's troubles.
 type Reporter interface {
 	// WatcherDied tells that air ended; it is started again after wait.
 	WatcherDied(how string, tail []string, wait time.Duration)
@@ -92,7 +92,7 @@ func (k *Keeper) once(ctx context.Context, out io.Writer) string {
 
 // A filter drops what air says while all is well: each build and each start is
 // reported by the loop itself. It keeps the last lines, and passes on those
-// that tell of files that cannot be watched.
+// about files that cannot be watched.
 type filter struct {
 	report func(string)
 

@@ -18,8 +18,8 @@ import (
 	"devloop/internal/testkit"
 )
 
-// TestMain runs the tests, or stands in for air: this very binary, with what
-// it has to do in HELPER.
+// TestMain runs the tests, or stands in for air: this very binary, with its task
+// in HELPER.
 func TestMain(m *testing.M) {
 	switch os.Getenv("HELPER") {
 	case "":

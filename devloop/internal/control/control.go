@@ -24,7 +24,7 @@ const (
 	Build  = "build"  // build, and swap if that changed the program
 	Run    = "run"    // serve this binary from now on; lasts until another one is asked for
 	Notice = "notice" // print a line
-	Status = "status" // say what serves
+	Status = "status" // return what serves
 	Wait   = "wait"   // as Status, once something serves
 	Follow = "follow" // what was printed after a place, once there is something
 )
@@ -129,7 +129,7 @@ func lockIn(dir, root string) (*os.File, error) {
 		pid, _ := os.ReadFile(path)
 		return nil, fmt.Errorf("a loop runs in %s already (process %s): stop that one first", root, pid)
 	}
-	// A lock on a file that its last owner has removed keeps nobody out.
+	// A lock on a file that its last owner has removed keeps no one out.
 	locked, err := lock.Stat()
 	if err == nil {
 		var named fs.FileInfo
@@ -183,7 +183,7 @@ func (p *Place) clear() {
 }
 
 // dial connects to the loop that was started in dir or above it. Where a loop
-// was killed, its socket is still there, and nobody listens.
+// was killed, its socket is still there, and no one listens.
 func dial(ctx context.Context, getenv func(string) string, dir string) (net.Conn, error) {
 	for {
 		var d net.Dialer

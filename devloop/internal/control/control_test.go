@@ -117,7 +117,7 @@ func TestClaimsAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if claims.Load() == 0 {
-		t.Error("nobody got the place")
+		t.Error("no one got the place")
 	}
 }
 

@@ -78,7 +78,7 @@ func readHeader(in *bufio.Reader) (int64, error) {
 		case err != nil:
 			return 0, err
 		case line == "\r\n" && length < 0:
-			return 0, &FormatError{errors.New("a message has to begin with a Content-Length header")}
+			return 0, &FormatError{errors.New("a message must begin with a Content-Length header")}
 		case line == "\r\n":
 			return length, nil
 		}

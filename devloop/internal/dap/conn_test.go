@@ -45,8 +45,8 @@ func TestRead(t *testing.T) {
 		{"Content-Length: 43\r\n\r\n" + next[1:], Message{}, "", io.ErrUnexpectedEOF},
 		{"Content-Length: 67108864\r\n\r\n" + next, Message{}, "", io.ErrUnexpectedEOF},
 
-		{"\r\n", Message{}, "a message has to begin with a Content-Length header", nil},
-		{"X: y\r\n\r\n", Message{}, "a message has to begin with a Content-Length header", nil},
+		{"\r\n", Message{}, "a message must begin with a Content-Length header", nil},
+		{"X: y\r\n\r\n", Message{}, "a message must begin with a Content-Length header", nil},
 		{"Content-Length: 67108865\r\n\r\n", Message{}, `Content-Length is " 67108865", want a number up to 67108864`, nil},
 		{"Content-Length: 99999999999999999999\r\n\r\n", Message{}, "want a number up to 67108864", nil},
 		{"Content-Length: -1\r\n\r\n", Message{}, "want a number up to 67108864", nil},
@@ -122,7 +122,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSend numbers what is sent, whatever number it had.
+// TestSend checks that each message gets a number of its connection.
 func TestSend(t *testing.T) {
 	w := &wire{}
 	c := NewConn(w, nil)

@@ -83,7 +83,7 @@ func (l *Launcher) DAP(ctx context.Context) (relay.Debugger, error) {
 }
 
 // Attach starts a debugger that speaks Delve's JSON-RPC and attaches to a
-// process, which is stopped until the debugger is told to continue it.
+// process, which stands still until the client continues it.
 func (l *Launcher) Attach(ctx context.Context, pid int) (relay.Debugger, error) {
 	const again = 10 * time.Millisecond
 	socket := l.socket()
@@ -138,12 +138,12 @@ func (l *Launcher) start(args ...string) (*Debugger, error) {
 	cmd.Stdout, cmd.Stderr = d.output, d.output
 	d.process, err = l.Starter.Start(cmd, syscall.SIGKILL)
 	if errors.Is(err, syscall.EPERM) {
-		return nil, fmt.Errorf("%w: dlv has a capability that this container lacks: start it with SYS_PTRACE", err)
+		return nil, fmt.Errorf("%w: dlv has a capability that this container lacks: start the container with SYS_PTRACE", err)
 	}
 	return d, err
 }
 
-// startError tells why there is no connection; dlv has ended.
+// startError says why there is no connection; dlv has ended.
 func (d *Debugger) startError(ctx context.Context) error {
 	said := d.Said()
 	switch {

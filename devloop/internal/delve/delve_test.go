@@ -69,7 +69,7 @@ func script(t *testing.T, lines string) string {
 	return path
 }
 
-// starts are both ways to start dlv; the process to attach to has to live.
+// starts are both ways to start dlv; the process to attach to must live.
 var starts = map[string]func(context.Context, *Launcher) (relay.Debugger, error){
 	"DAP":    func(ctx context.Context, l *Launcher) (relay.Debugger, error) { return l.DAP(ctx) },
 	"Attach": func(ctx context.Context, l *Launcher) (relay.Debugger, error) { return l.Attach(ctx, os.Getpid()) },

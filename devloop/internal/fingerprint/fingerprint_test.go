@@ -88,7 +88,7 @@ func edit(old, new string) string {
 func TestBuilds(t *testing.T) {
 	flags := []string{forDebuggers}
 	testVariants(t, newBuilder(t), []variant{
-		{"the same once more", program, flags, true, true},
+		{"the same again", program, flags, true, true},
 		{"another build id", program, []string{forDebuggers, "-ldflags=-buildid=another"}, true, true},
 		{"a comment at the end", program + "// The end.\n", flags, true, true},
 		{"a comment that shifts lines", edit("func main", "// Main greets\n// thrice.\nfunc main"), flags, true, false},
@@ -100,7 +100,7 @@ func TestBuilds(t *testing.T) {
 	})
 }
 
-// TestMachO reads what a Mac runs, on whatever machine this is.
+// TestMachO reads what a Mac runs, on any machine.
 func TestMachO(t *testing.T) {
 	flags := []string{forDebuggers}
 	testVariants(t, newBuilder(t, "GOOS=darwin", "GOARCH=arm64"), []variant{

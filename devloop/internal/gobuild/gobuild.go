@@ -24,7 +24,7 @@ type Request struct {
 	Env  []string // environment, as of os.Environ
 }
 
-// A CompileError is a build that failed by what the go command said.
+// A CompileError is a build that the go command refused.
 type CompileError struct {
 	Lines []string // its output, without headings
 }

@@ -164,7 +164,7 @@ func TestRun(t *testing.T) {
 	m.says("good")
 	m.holds("program")
 
-	// Whoever has the old binary open keeps it whole.
+	// A process that has the old binary open keeps it whole.
 	old, err := os.Stat(m.output())
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
 // Package listener opens the sockets that one server process after the other
-// inherits. Nobody accepts on them here.
+// inherits. This process accepts nothing on them.
 package listener
 
 import (

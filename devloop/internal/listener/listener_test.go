@@ -144,7 +144,7 @@ func TestBlockedAcceptEnds(t *testing.T) {
 	}
 }
 
-// TestQueueSurvives connects while nobody accepts.
+// TestQueueSurvives connects while no one accepts.
 func TestQueueSurvives(t *testing.T) {
 	s := open127(t)
 	conn, err := net.Dial("tcp", s.Addresses()[0])

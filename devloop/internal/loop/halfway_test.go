@@ -10,8 +10,8 @@ import (
 	"devloop/internal/testkit"
 )
 
-// TestHalfWritten builds sources that an editor is just writing: what the
-// compiler makes of half a file is nobody's to read.
+// TestHalfWritten builds sources that an editor is just writing: no one should
+// read what the compiler says of half a file.
 func TestHalfWritten(t *testing.T) {
 	h := start(t)
 	h.serving()

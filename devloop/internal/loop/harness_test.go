@@ -45,7 +45,7 @@ func (p *printed) lines() []string {
 	return out
 }
 
-// start makes a loop. It is closed when the test ends, and has to leave
+// start makes a loop. It is closed when the test ends, and must leave
 // nothing behind.
 func start(t *testing.T) *harness {
 	t.Helper()
@@ -108,7 +108,7 @@ func (h *harness) request(flags ...string) gobuild.Request {
 	return gobuild.Request{Dir: h.Dir, Args: args, Env: testkit.GoEnv()}
 }
 
-// build is a Build that has to return a code.
+// build is a Build that must return a code.
 func (h *harness) build(want int) {
 	h.t.Helper()
 	if got := testkit.Within(h.t, "the end of Build", h.background()); got != want {

@@ -44,7 +44,7 @@ type cycle struct {
 	trigger trigger
 	cancel  context.CancelCauseFunc
 	done    chan struct{}
-	code    int   // exit code for whoever asked for the build
+	code    int   // exit code for the caller of the build
 	err     error // why the program that was asked for does not serve
 }
 
@@ -54,7 +54,7 @@ type trigger int
 const (
 	rerun   trigger = iota // air runs the binary once more
 	edit                   // the sources may have changed
-	restart                // somebody wants a new process, changed or not
+	restart                // a debugger wants a new process, changed or not
 )
 
 // Build runs the build and, if that changed the program, the swap. It returns
@@ -69,11 +69,11 @@ func (l *Loop) Build(r gobuild.Request) int {
 }
 
 // Restart builds the program and runs it in a new process, whether or not it
-// has changed. It returns once that process serves, or why it does not.
+// has changed. It returns once that process serves, or returns why it does not.
 func (l *Loop) Restart(ctx context.Context) error { return l.ask(ctx, restart) }
 
-// Refresh has the latest build serve that there is: one that differs in its
-// line numbers alone is not worth a swap before somebody debugs it.
+// Refresh makes the latest build serve: one that differs in its line numbers
+// alone is not worth a swap before someone debugs it.
 func (l *Loop) Refresh(ctx context.Context) error { return l.ask(ctx, rerun) }
 
 func (l *Loop) ask(ctx context.Context, t trigger) error {
@@ -130,7 +130,7 @@ func (l *Loop) start(t trigger) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &cycle{trigger: t, cancel: cancel, done: make(chan struct{})}
 	if before != nil && before.trigger == restart && !before.ended() {
-		c.trigger = restart // which an edit does not make undone
+		c.trigger = restart // an edit does not revoke it
 	}
 	l.cycle = c
 	go func() {
@@ -151,7 +151,7 @@ func (l *Loop) start(t trigger) {
 	}()
 }
 
-// wait returns the cycle that no other has overtaken, at its end.
+// wait returns the latest cycle once it has ended and none has overtaken it.
 func (l *Loop) wait() *cycle {
 	for {
 		l.mu.Lock()
@@ -211,7 +211,7 @@ func (l *Loop) reload(ctx context.Context, always bool) (code int, err error) {
 	return 0, l.swap(ctx, r)
 }
 
-// outdated reports whether the sources are others by now.
+// outdated reports whether the sources have changed since.
 func (l *Loop) outdated(tree source.Tree) bool {
 	now, err := l.scan()
 	return err == nil && len(now.Since(tree)) > 0
@@ -258,7 +258,7 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 		l.Printer.Serving(l.Announce, s.PID)
 	case s.Outcome == supervisor.Swapped:
 		l.Printer.Reloaded(r.timing, r.changes)
-	case len(r.changes) == 0: // nobody edited anything
+	case len(r.changes) == 0: // no one edited anything
 	case s.Outcome == supervisor.LineNumbers:
 		l.Printer.Unchanged("only line numbers changed", s.PID, r.changes)
 	default:
@@ -289,14 +289,14 @@ func (l *Loop) swapFailed(ctx context.Context, err error, r reload) {
 	l.Printer.StartFailed(start.Error(), l.Server.Serving(), start.Tail)
 }
 
-// fail reports an error unless it is that of a cancelled cycle.
+// fail reports an error unless the cycle was cancelled.
 func (l *Loop) fail(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		l.Printer.Failed(err, l.Server.Serving())
 	}
 }
 
-// finish notes the end of a cycle that ran its course, and reports whether
+// finish notes how a cycle ended that was not cancelled, and reports whether
 // that is news.
 func (l *Loop) finish(tree source.Tree, failure string) bool {
 	l.mu.Lock()

@@ -19,7 +19,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("Status() = %+v before the first build, want nothing", got)
 	}
 	h.build(0)
-	h.prints() // nobody has said what to run
+	h.prints() // air has not said yet what to run
 	if got := h.Status(); got != (Status{}) {
 		t.Errorf("Status() = %+v before the first run, want nothing", got)
 	}
@@ -75,7 +75,7 @@ func TestUnchanged(t *testing.T) {
 		}
 	}
 	h.build(0)
-	h.prints() // nobody edited anything
+	h.prints() // no one edited anything
 }
 
 func TestFailedBuild(t *testing.T) {
@@ -184,7 +184,7 @@ func TestCloseDuringBuild(t *testing.T) {
 	if got, want := h.Status(), (Status{PID: pid}); got != want {
 		t.Errorf("Status() = %+v after Close, want %+v", got, want)
 	}
-	h.Close() // once more
+	h.Close() // again
 	h.close()
 	if !testkit.Gone(pid) {
 		t.Errorf("process %d lives on", pid)

@@ -72,7 +72,7 @@ func TestRestartOutlivesEdit(t *testing.T) {
 	}
 }
 
-// TestRestartGivenUp: whoever asked may leave.
+// TestRestartGivenUp: the caller may stop waiting.
 func TestRestartGivenUp(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -102,7 +102,7 @@ func TestRefresh(t *testing.T) {
 	}
 	first := h.serving()
 	if err := h.Refresh(t.Context()); err != nil || h.serves("1") != first {
-		t.Errorf("Refresh() = %v, pid %d serves, want no other than %d", err, h.serves("1"), first)
+		t.Errorf("Refresh() = %v, pid %d serves, want %d still", err, h.serves("1"), first)
 	}
 	h.prints()
 	main, err := os.ReadFile(filepath.Join(h.Dir, "main.go"))
@@ -125,6 +125,6 @@ func TestRefresh(t *testing.T) {
 	h.build(0)
 	h.prints(reloaded + `  main\.go`)
 	if got := h.serves("1"); got == second {
-		t.Errorf("pid %d serves after lines moved while somebody debugs, want another", got)
+		t.Errorf("pid %d serves after lines moved while someone debugs, want another", got)
 	}
 }

@@ -24,7 +24,7 @@ func (l *Loop) Sweep(ctx context.Context) {
 		edited, reported := l.missed(), l.events()
 		next := s.step(look{edited, reported, time.Since(began)})
 		if next.notice {
-			l.Printer.Notice("no event told of this edit, as some mounts send none: looking at the sources all the time now")
+			l.Printer.Notice("air did not report this edit, as some mounts send no events: looking at the sources all the time now")
 		}
 		if next.build {
 			l.mu.Lock()

@@ -67,16 +67,16 @@ func TestSweep(t *testing.T) {
 	}()
 	h.serving()
 	h.write(bad)
-	testkit.Eventually(t, "the failure of an edit that nobody reported", func() bool { return h.Status().Failure != "" })
+	testkit.Eventually(t, "the failure of an unreported edit", func() bool { return h.Status().Failure != "" })
 	h.serves("1")
 	h.write(version("2", ""))
-	testkit.Eventually(t, "an edit that nobody reported", func() bool { return h.Status().Reloads == 1 })
+	testkit.Eventually(t, "an unreported edit", func() bool { return h.Status().Reloads == 1 })
 	testkit.Eventually(t, "the end of its reload", func() bool { return !h.Status().Building })
 	h.serves("2")
-	h.prints(`no event told of this edit, .*`, // once
+	h.prints(`air did not report this edit, .*`, // once
 		`build failed in [0-9.]+s: `+servesOn, `  version\.go:3:26: .*`, `  version\.go:3:35: .*`, reloaded+edited)
 	if h.events() {
-		t.Error("events() = true, and nobody reported an edit")
+		t.Error("events() = true, and air reported no edit")
 	}
 	cancel()
 	testkit.Within(t, "the end of Sweep", swept)

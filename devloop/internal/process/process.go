@@ -15,7 +15,7 @@ import (
 
 // pipeGrace is how long output pipes stay open after the process has exited,
 // since a grandchild may hold them open for ever. What has not been read by
-// then is lost, also when that is for want of a processor.
+// then is lost, even if only the processor was busy.
 const pipeGrace = time.Second
 
 // A Starter starts processes. Linux sends the parent-death signal when the
@@ -91,7 +91,7 @@ func (p *Process) Exited() bool {
 // State returns how the process ended; call it only once Done is closed.
 func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
 
-// Terminate sends SIGTERM to the process alone: what it started is its own to stop.
+// Terminate sends SIGTERM to the process alone, which stops what it started.
 func (p *Process) Terminate() error {
 	err := p.cmd.Process.Signal(syscall.SIGTERM)
 	if errors.Is(err, os.ErrProcessDone) {
@@ -108,7 +108,7 @@ func (p *Process) Kill() {
 }
 
 // Stop sends SIGTERM, waits for at most grace, then kills. It reports whether
-// the process ended by itself.
+// the process ended in time.
 func (p *Process) Stop(grace time.Duration) bool {
 	_ = p.Terminate()
 	deadline := time.NewTimer(grace)

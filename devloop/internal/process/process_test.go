@@ -137,7 +137,7 @@ func TestKillEndsTheGroup(t *testing.T) {
 		t.Error("Exited() = false after Kill, want true")
 	}
 	testkit.Eventually(t, "the end of the child's child", func() bool { return testkit.Gone(child) })
-	p.Kill() // once more has no effect
+	p.Kill() // again, without effect
 	if p.Stop(time.Hour) != true {
 		t.Error("Stop() = false for a process that is gone, want true")
 	}

@@ -56,7 +56,7 @@ func (b *backend) pass(m dap.Message, done func(dap.Message)) { b.send(m, call{&
 func (b *backend) ask(m dap.Message, done func(dap.Message)) { b.send(m, call{nil, done}) }
 
 // send leaves the call pending in any case: a dlv that cannot be written to is
-// about to close its side, which is noticed there.
+// about to close its side, which the reader notices.
 func (b *backend) send(m dap.Message, c call) {
 	seq, err := b.conn.Send(m)
 	if err != nil {
@@ -95,15 +95,15 @@ func (b *backend) note(m dap.Message) {
 }
 
 // finish has dlv let go of the process, which runs on without breakpoints, and
-// end. What dlv says meanwhile goes to said. Clear are requests that take the
-// editor's breakpoints away.
+// end. Other messages of dlv go to said. The requests in clear remove the
+// editor's breakpoints.
 func (b *backend) finish(clear []dap.Message, said func(dap.Message)) {
 	e := &ending{backend: b, deadline: time.NewTimer(finishTimeout), said: said}
 	defer e.deadline.Stop()
 	e.halt()
 	// A step leaves breakpoints of its own in the process, which dlv takes away
-	// when the process is halted in the midst of it, or it ends, but not when it
-	// detaches. And what halts the process may be left to end it.
+	// when the process halts in the midst of it, or it ends, but not when dlv
+	// detaches. And the signal that halts the process may be left, and end it.
 	for unfinished := b.stepping || trapPending(b.pid); unfinished && !e.late; unfinished = trapPending(b.pid) {
 		for _, m := range clear {
 			e.call(m)

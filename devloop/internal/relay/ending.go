@@ -13,7 +13,7 @@ const finishTimeout = 10 * time.Second
 type ending struct {
 	*backend
 	deadline *time.Timer
-	said     func(dap.Message) // is told what is not an answer to it
+	said     func(dap.Message) // gets what is not an answer to it
 	late     bool              // nothing is waited for any more
 }
 
@@ -52,7 +52,7 @@ func (e *ending) call(m dap.Message) (response dap.Message) {
 	return response
 }
 
-// halt returns when the process stands still and dlv has told so.
+// halt returns when the process stands still and dlv has said so.
 func (e *ending) halt() {
 	if !e.runs {
 		return

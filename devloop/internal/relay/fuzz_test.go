@@ -347,7 +347,7 @@ func playSession(t *testing.T, s *stage, way byte, script []byte) []byte {
 			break
 		}
 	}
-	time.Sleep(15 * time.Second) // whatever it waits for has come then
+	time.Sleep(15 * time.Second) // by then what it waits for has come
 	synctest.Wait()
 	client.Close()
 	time.Sleep(15 * time.Second)

@@ -232,7 +232,7 @@ func (h *harness) served(c <-chan answer) {
 	}
 }
 
-// undisturbed checks that the server serves and nobody debugs it.
+// undisturbed checks that the server serves and no one debugs it.
 func (h *harness) undisturbed() {
 	h.t.Helper()
 	testkit.Eventually(h.t, "the end of dlv", func() bool { return len(h.delves()) == 0 })
@@ -243,7 +243,7 @@ func (h *harness) undisturbed() {
 type editor struct {
 	t    *testing.T
 	conn *dap.Conn
-	// reconfigures has it send its breakpoints again when it is told to, at
+	// reconfigures has it send its breakpoints again when asked to, at
 	// these lines, as VS Code does; others ignore it, as Zed does.
 	reconfigures bool
 	path         string
@@ -381,7 +381,7 @@ func (e *editor) response(to dap.Message) dap.Message {
 	return e.await("the answer to "+to.Command, func(m dap.Message) bool { return m.Type == dap.Response && m.RequestSeq == to.Seq })
 }
 
-// call sends a request that has to succeed.
+// call sends a request that must succeed.
 func (e *editor) call(command string, arguments any) dap.Message {
 	e.t.Helper()
 	m := e.response(e.send(command, arguments))

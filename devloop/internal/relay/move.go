@@ -12,7 +12,7 @@ import (
 	"devloop/internal/dap"
 )
 
-// follow sees to it that dlv is attached to the process that serves.
+// follow attaches dlv to the process that serves, and to no other.
 func (s *session) follow() {
 	if s.attach.Command == "" || s.refreshed != nil {
 		return
@@ -22,13 +22,13 @@ func (s *session) follow() {
 		s.letGo()
 	}
 	unattached := s.backend == nil || s.backend.pid == 0
-	// A process that is dead is the server's to replace, which it will.
+	// The supervisor replaces a process that is dead.
 	if unattached && serving != 0 && !dead(serving) && !time.Now().Before(s.notBefore) {
 		s.reach(serving)
 	}
 }
 
-// letGo takes dlv off a process that is to end, or has.
+// letGo detaches dlv from a process that ends or has ended.
 func (s *session) letGo() {
 	s.detach(func(dap.Message) {})
 	s.resumed()
@@ -49,7 +49,7 @@ func (s *session) detach(said func(dap.Message)) {
 	b.finish(s.config.cleared(), func(m dap.Message) {
 		c, ok := b.take(m)
 		switch {
-		case ok && c.request != nil: // an answer is an answer, also now
+		case ok && c.request != nil: // the editor gets its answer even now
 			c.done(m)
 		case m.Type == dap.Event:
 			said(m)
@@ -123,7 +123,7 @@ func (s *session) attachTo(pid int) dap.Message {
 	return dap.NewRequest("attach", arguments)
 }
 
-// failure is the text of a response that tells of one.
+// failure returns the text of a failed response.
 func failure(response dap.Message) string {
 	var body struct {
 		Error struct {
@@ -139,8 +139,8 @@ func failure(response dap.Message) string {
 	return message
 }
 
-// unreachable tries again, or ends the session. An editor that waits for the
-// answer is told at once.
+// unreachable tries again, or ends the session. It does not keep an editor
+// waiting that waits for the answer.
 func (s *session) unreachable(pid int, why string) {
 	if s.relay.Server.Serving() != pid || dead(pid) {
 		return // there will be another process
@@ -191,7 +191,8 @@ func (s *session) release(p phase) {
 	}
 }
 
-// replay sends what the editor did not send by itself, and has the process run.
+// replay sends the configuration that the editor did not send again, and has
+// the process run.
 func (s *session) replay() {
 	if s.phase != configuring {
 		return
@@ -208,7 +209,7 @@ func (s *session) replay() {
 	s.goLive()
 }
 
-// goLive begins debugging; dlv has been told to.
+// goLive begins debugging; dlv has the request that ends the configuration.
 func (s *session) goLive() {
 	s.phase = live
 	s.backend.runs = !s.stopsOnEntry()
@@ -249,7 +250,7 @@ func (s *session) stopsOnEntry() bool {
 func (s *session) event(m dap.Message) {
 	s.backend.note(m)
 	switch m.Event {
-	case "initialized", "capabilities": // the relay's answer to "attach" comes with its own
+	case "initialized", "capabilities": // the relay sends its own
 	case "exited", "terminated": // the session outlives the process
 		s.letGo()
 	case "stopped":
@@ -274,14 +275,14 @@ func (s *session) event(m dap.Message) {
 	}
 }
 
-// lost deals with a dlv that has gone by itself, most likely since it could not
-// read a request.
+// lost deals with a dlv that ended unasked, most likely at a request that it
+// could not read.
 func (s *session) lost() {
 	b := s.backend
 	b.close()
 	said := b.debugger.Said()
 	if said == "" {
-		said = "dlv ended by itself"
+		said = errDelveEnded.Error()
 	}
 	s.resumed()
 	for _, m := range s.parted() {

@@ -13,14 +13,14 @@ import (
 	"devloop/internal/dap"
 )
 
-// A PassThrough hands on what clients and a debugger say to each other, as it
-// is. It is there to be looked at. Set the exported fields, then call Serve.
+// A PassThrough hands on what clients and a debugger say to each other,
+// unchanged, so that a person can look at it. Set the exported fields, then call Serve.
 type PassThrough struct {
 	Network, Address string // of the debugger
-	// Log, if it is set, is told of each connection, by its number, and what is
-	// said there: "-> …" by the client, "<- …" by the debugger.
+	// Log, if it is set, gets each connection by its number, and what is said
+	// there: "-> …" by the client, "<- …" by the debugger.
 	Log func(connection int64, line string)
-	// Failed is told why a connection ended that nobody closed.
+	// Failed gets the reason why a connection broke that no side closed.
 	Failed func(connection int64, err error)
 
 	connections atomic.Int64

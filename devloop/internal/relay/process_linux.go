@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// dead reports whether a process has ended, be it that nobody has reaped it
-// yet (proc_pid_stat(5)): whoever traces a process has to, before its parent.
+// dead reports whether a process has ended, even if no one has reaped it yet
+// (proc_pid_stat(5)): its tracer must, before its parent can.
 func dead(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -22,7 +22,7 @@ func dead(pid int) bool {
 // trapPending reports whether a SIGTRAP waits for a process that stands still
 // (proc_pid_status(5)). Dlv stops a process by that signal; when the process
 // stops by itself at that moment, the signal is left, and would end a process
-// that nobody traces any more.
+// that no one traces any more.
 func trapPending(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

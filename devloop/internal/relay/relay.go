@@ -16,7 +16,7 @@ import (
 	"devloop/internal/dap"
 )
 
-// A Server is the process that is debugged, one after the other.
+// A Server is the program that is debugged, one process after another.
 type Server interface {
 	// Serving returns the process that serves, or 0.
 	Serving() int
@@ -24,7 +24,7 @@ type Server interface {
 	Changed() <-chan struct{}
 }
 
-// A Reporter is told what happens to the session.
+// A Reporter takes notice of what happens to the session.
 type Reporter interface {
 	DebuggerAttached(client string, pid int)
 	DebuggerMoved(pid int, took time.Duration, halted bool)
@@ -50,7 +50,7 @@ type Launcher interface {
 	// attached to anything yet.
 	DAP(ctx context.Context) (Debugger, error)
 	// Attach starts one that speaks Delve's JSON-RPC and attaches to a
-	// process, which is stopped until the debugger is told to continue it.
+	// process, which stands still until the client continues it.
 	Attach(ctx context.Context, pid int) (Debugger, error)
 }
 
@@ -58,7 +58,7 @@ const (
 	// releaseTimeout bounds how long a reload waits until the debugger has let
 	// go of the process that it replaces.
 	releaseTimeout = 12 * time.Second
-	// leaveTimeout is how long a client waits for the one before it to leave.
+	// leaveTimeout is how long a client waits for the previous one to leave.
 	leaveTimeout = time.Second
 )
 
@@ -72,7 +72,7 @@ type Relay struct {
 	// of the process that serves. It is called before a debugger attaches.
 	Refresh func(context.Context) error
 	// Restart builds the server and runs it in a new process. It returns once
-	// that one serves, or why it does not.
+	// that process serves, or returns why it does not.
 	Restart func(context.Context) error
 
 	unasked, inBetween time.Duration // 0 for the usual times
@@ -152,12 +152,12 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("%s is debugging since %s: disconnect there first (if it is gone without a word, its session ends within 10 seconds)",
+	return fmt.Sprintf("%s has been debugging since %s: disconnect it first; if it has vanished, its session ends within 10 seconds",
 		e.Client, e.Since.Format("15:04:05"))
 }
 
-// claim makes h the holder, or returns a *HeldError. A holder that is about to
-// leave is waited for.
+// claim makes h the holder, or returns a *HeldError. It waits a moment for a
+// holder that is about to leave.
 func (r *Relay) claim(ctx context.Context, h *holder) error {
 	deadline := time.NewTimer(leaveTimeout)
 	defer deadline.Stop()
@@ -200,7 +200,7 @@ func (r *Relay) Client() string {
 	return r.holder.client
 }
 
-// Debugging reports whether somebody has the session.
+// Debugging reports whether a client has the session.
 func (r *Relay) Debugging() bool { return r.Client() != "" }
 
 // giveUp ends what claim began.
@@ -221,7 +221,7 @@ func (r *Relay) hold(h *holder, pid int) {
 	r.announce()
 }
 
-// announce wakes those who wait for a change; r.mu is held.
+// announce wakes everyone who waits for a change; r.mu is held.
 func (r *Relay) announce() {
 	if r.changed != nil {
 		close(r.changed)
@@ -229,9 +229,8 @@ func (r *Relay) announce() {
 	r.changed = nil
 }
 
-// Release returns once no debugger is attached to a process that has to end, or
-// after a time in which it should have let go. The debugger does so by itself
-// when another process serves.
+// Release returns once no debugger is attached to a process that must end, or
+// after releaseTimeout. The session lets go when another process serves.
 func (r *Relay) Release(pid int) {
 	deadline := time.NewTimer(releaseTimeout)
 	defer deadline.Stop()

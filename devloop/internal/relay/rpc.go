@@ -75,7 +75,7 @@ func newRPCConn(conn net.Conn, in io.Reader) *rpcConn {
 // An rpcFormatError is something that is no message.
 type rpcFormatError struct{ err error }
 
-func (e *rpcFormatError) Error() string { return "this is no JSON-RPC: " + e.err.Error() }
+func (e *rpcFormatError) Error() string { return "this is not JSON-RPC: " + e.err.Error() }
 func (e *rpcFormatError) Unwrap() error { return e.err }
 
 // read returns the next message. The error is io.EOF at the end, an
@@ -136,7 +136,7 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	client := newRPCConn(conn, in)
 	h := &holder{client: "Delve's JSON-RPC client " + conn.RemoteAddr().String()}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	// The server is not stopped for what is no request.
+	// Only a request is a reason to stop the server.
 	first, err := client.read()
 	if !stop() {
 		return
@@ -151,14 +151,14 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	}
 	if err != nil {
 		r.Reporter.DebuggerFailed(h.client, err)
-		_ = client.write(rpcFailure(first.ID, err.Error())) // whoever cannot read it is gone
+		_ = client.write(rpcFailure(first.ID, err.Error())) // a client that cannot read it is gone
 		return
 	}
 	defer r.giveUp(h)
 	ctx, cancel := context.WithCancel(ctx)
 	requests, broken := client.pump(ctx.Done())
 	s := &rpcSession{relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan rpcMessage)}
-	_ = r.Refresh(ctx) // the terminal has told why not
+	_ = r.Refresh(ctx) // the terminal shows why, if it failed
 	s.request(first)
 	s.run(requests)
 	select {
@@ -198,7 +198,7 @@ func (b *rpcBackend) forward(m rpcMessage) string {
 }
 
 // post sends a request. A dlv that cannot be written to is about to close its
-// side, which is noticed there.
+// side, which the reader notices.
 func (b *rpcBackend) post(method string, params []json.RawMessage) string {
 	b.sent++
 	id := json.RawMessage(fmt.Sprint(b.sent))
@@ -208,7 +208,7 @@ func (b *rpcBackend) post(method string, params []json.RawMessage) string {
 	return string(id)
 }
 
-// An rpcRefusal is an answer of dlv that tells of a failure.
+// An rpcRefusal is a failure that dlv answers with.
 type rpcRefusal struct{ text string }
 
 func (e *rpcRefusal) Error() string { return e.text }

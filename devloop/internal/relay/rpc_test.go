@@ -312,7 +312,7 @@ func TestRPCRestart(t *testing.T) {
 	c.hit(c.command("continue"), line)
 }
 
-// TestRPCSecondClient refuses whoever comes second, whatever the two speak.
+// TestRPCSecondClient refuses the second client, in either protocol.
 func TestRPCSecondClient(t *testing.T) {
 	h := start(t)
 	_, line := h.source(0)
@@ -322,7 +322,7 @@ func TestRPCSecondClient(t *testing.T) {
 	waiting := first.command("continue")
 	refused := func(name string, err error, holder string) {
 		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), holder) || !strings.Contains(err.Error(), "is debugging since") {
+		if err == nil || !strings.Contains(err.Error(), holder) || !strings.Contains(err.Error(), "has been debugging since") {
 			t.Errorf("%s = %v, want a failure that names %q", name, err, holder)
 		}
 	}
@@ -350,7 +350,7 @@ func TestRPCSecondClient(t *testing.T) {
 	h.hit(e, line)
 }
 
-// TestRPCJunk answers what is no JSON-RPC in plain words. The server is not
+// TestRPCJunk answers in plain words what is not JSON-RPC. The server is not
 // even stopped for it.
 func TestRPCJunk(t *testing.T) {
 	h := start(t)

@@ -68,7 +68,7 @@ func (c *delveClient) answer(call *rpc.Call) error {
 	return testkit.Within(c.t, "the answer to "+call.ServiceMethod, call.Done).Error
 }
 
-// call sends a request that has to succeed.
+// call sends a request that must succeed.
 func (c *delveClient) call(method string, in, out any) {
 	c.t.Helper()
 	if err := c.answer(c.begin(method, in, out)); err != nil {
@@ -124,7 +124,7 @@ func (c *delveClient) greeting() {
 	}
 }
 
-// hit has the server stop at the breakpoint once more while the client waits
+// hit has the server stop at the breakpoint again while the client waits
 // for that, and continues it; the client waits again then.
 func (c *delveClient) hit(waiting *rpc.Call, line int) *rpc.Call {
 	c.t.Helper()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// An rpcSession is one client's of Delve's own protocol, whatever process
-// serves. A client that waits for the process to stop waits on after a reload;
+// An rpcSession serves one client of Delve's own protocol, across all processes
+// that serve meanwhile. A client that waits for the process to stop waits on after a reload;
 // one that has it stopped finds the new one stopped. All of it happens on the
 // goroutine that calls run.
 type rpcSession struct {
@@ -23,12 +23,12 @@ type rpcSession struct {
 	ctx    context.Context
 
 	backend     *rpcBackend
-	held        []rpcMessage    // requests made while there was nobody to ask
+	held        []rpcMessage    // requests that no process could take yet
 	running     *rpcMessage     // the client's command that waits for a stop
 	runningID   string          // its number at dlv
 	listing     string          // the number of the relay's latest request for a list, at dlv
 	breakpoints []breakpoint    // the client's, as last listed
-	stale       bool            // the list has to be asked for again, once the process stands still
+	stale       bool            // ask for the list again once the process stands still
 	attached    bool            // to some process, once at least
 	restarts    chan rpcMessage // answers to the client's requests to restart
 	failures    int
@@ -76,13 +76,13 @@ func (s *rpcSession) run(requests <-chan rpcMessage) {
 	}
 }
 
-// fail ends the session for a reason that is not the client's wish.
+// fail ends the session against the wish of the client.
 func (s *rpcSession) fail(err error) {
 	s.fault, s.ended = err, true
 	s.relay.Reporter.DebuggerFailed(s.holder.client, err)
 }
 
-// close ends the session, however it came to that.
+// close ends the session, for whatever reason.
 func (s *rpcSession) close() {
 	if s.backend != nil {
 		s.letGo()
@@ -93,7 +93,7 @@ func (s *rpcSession) close() {
 	}
 	if s.fault != nil {
 		why = s.fault.Error()
-		if len(waiting) == 0 { // it is told all the same
+		if len(waiting) == 0 { // it gets the reason all the same
 			waiting = []rpcMessage{{}}
 		}
 	}
@@ -113,7 +113,7 @@ func (s *rpcSession) send(m rpcMessage) {
 	}
 }
 
-// follow sees to it that dlv is attached to the process that serves.
+// follow attaches dlv to the process that serves, and to no other.
 func (s *rpcSession) follow() {
 	serving := s.relay.Server.Serving()
 	if s.backend != nil && s.backend.pid != serving {
@@ -151,7 +151,7 @@ const (
 	methodList    = "RPCServer.ListBreakpoints"
 )
 
-// letGo takes dlv off a process that is to end, or has.
+// letGo detaches dlv from a process that ends or has ended.
 func (s *rpcSession) letGo() {
 	b := s.backend
 	ctx, cancel := context.WithTimeoutCause(context.Background(), finishTimeout, errors.New("dlv does not let go of the process"))
@@ -196,8 +196,8 @@ func (s *rpcSession) absorb(ctx context.Context, ignore func(rpcMessage)) {
 	_, _ = b.call(ctx, methodCommand, commandIn{"halt"}, ignore)
 }
 
-// part ends dlv. A command that waits for a stop is given again in the next
-// process; the rest that is not answered is given up.
+// part ends dlv. A command that waits for a stop goes to the next process;
+// other unanswered requests fail.
 func (s *rpcSession) part(end func(), why string) {
 	b := s.backend
 	close(b.stop)
@@ -212,7 +212,7 @@ func (s *rpcSession) part(end func(), why string) {
 }
 
 // reach attaches dlv to a process and brings it to where the client had the
-// one before.
+// previous one.
 func (s *rpcSession) reach(pid int) {
 	began := time.Now()
 	s.relay.hold(s.holder, pid)
@@ -266,7 +266,7 @@ func (s *rpcSession) attach(pid int) error {
 // unreachable tries again, or ends the session.
 func (s *rpcSession) unreachable(pid int, err error) {
 	if s.ctx.Err() != nil || s.relay.Server.Serving() != pid || dead(pid) {
-		return // nobody waits for it, or there will be another process
+		return // no one waits for it, or there will be another process
 	}
 	if s.failures++; s.attached && s.failures < attempts {
 		s.notBefore = time.Now().Add(betweenThem)
@@ -275,7 +275,7 @@ func (s *rpcSession) unreachable(pid int, err error) {
 	s.fail(fmt.Errorf("attach to pid %d: %w", pid, err))
 }
 
-// lost deals with a dlv that has gone by itself.
+// lost deals with a dlv that ended unasked.
 func (s *rpcSession) lost() {
 	pid, said := s.backend.pid, s.backend.debugger.Said()
 	if said == "" {
@@ -291,7 +291,7 @@ func (s *rpcSession) request(m rpcMessage) {
 	case m.Method == "RPCServer.Restart":
 		s.restart(m)
 	case m.Method == methodDetach:
-		// Ending the server is not the client's to do, whatever it asks for.
+		// The client must not end the server, even if it asks to.
 		if s.backend != nil {
 			s.letGo()
 		}
@@ -312,7 +312,7 @@ func (s *rpcSession) request(m rpcMessage) {
 func waits(m rpcMessage) bool {
 	var in commandIn
 	if len(m.Params) != 1 || json.Unmarshal(m.Params[0], &in) != nil {
-		return false // dlv will tell of it
+		return false // dlv will refuse it
 	}
 	return !slices.Contains([]string{"halt", "switchThread", "switchGoroutine"}, in.Name)
 }
@@ -368,7 +368,7 @@ func (s *rpcSession) answer(m rpcMessage) {
 
 // exited reports whether a command ended with the process.
 func exited(m rpcMessage) bool {
-	// The second is what it is told of a process that is just being killed.
+	// The second is what dlv says of a process that is just being killed.
 	for _, text := range []string{"has exited with status", syscall.ESRCH.Error()} {
 		if strings.Contains(m.failure(), text) {
 			return true

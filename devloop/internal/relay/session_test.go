@@ -35,7 +35,7 @@ func TestReloads(t *testing.T) {
 			}
 			h.hit(e, line)
 			if n := e.count("terminated") + e.count("exited"); n > 0 {
-				t.Errorf("%d events told of an end during the session, want 0", n)
+				t.Errorf("%d events announced an end during the session, want 0", n)
 			}
 			e.call("disconnect", map[string]bool{"terminateDebuggee": true}) // which is not granted
 			e.event("terminated")
@@ -180,7 +180,7 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// TestLoopStops tells the editor, and lets the process go that has to drain.
+// TestLoopStops tells the editor, and lets go of the process, which must drain.
 func TestLoopStops(t *testing.T) {
 	h := start(t)
 	_, line := h.source(0)
@@ -208,7 +208,7 @@ func TestSecondEditor(t *testing.T) {
 	if err := m.Field("message", &message); err != nil {
 		t.Fatal(err)
 	}
-	if m.Success || !strings.Contains(message, "a test (127.0.0.1:") || !strings.Contains(message, "is debugging since") {
+	if m.Success || !strings.Contains(message, "a test (127.0.0.1:") || !strings.Contains(message, "has been debugging since") {
 		t.Errorf("initialize of a second editor = %v, %q, want a failure that names the first", m.Success, message)
 	}
 	if text := h.reports.text(); !strings.Contains(text, "an[2Jother (127.0.0.1:") {
@@ -237,8 +237,8 @@ func TestRestart(t *testing.T) {
 	h.hit(e, line)
 }
 
-// TestLineNumbers: a build that differs in nothing else serves once somebody
-// debugs, and swaps while somebody does.
+// TestLineNumbers: a build that differs in line numbers alone serves once
+// someone debugs, and swaps while someone does.
 func TestLineNumbers(t *testing.T) {
 	h := start(t)
 	shift := func(n int) (outcome supervisor.Outcome) {
@@ -260,7 +260,7 @@ func TestLineNumbers(t *testing.T) {
 	_, line = h.source(5)
 	e.move(line)
 	if got := shift(5); got != supervisor.Swapped {
-		t.Fatalf("Swap() while somebody debugs = %v, want %v", got, supervisor.Swapped)
+		t.Fatalf("Swap() while an editor debugs = %v, want %v", got, supervisor.Swapped)
 	}
 	h.moved(1)
 	h.hit(e, line)
@@ -308,7 +308,7 @@ func TestServerDies(t *testing.T) {
 			}
 			h.hit(e, line)
 			if n := e.count("terminated") + e.count("exited"); n > 0 {
-				t.Errorf("%d events told of an end during the session, want 0", n)
+				t.Errorf("%d events announced an end during the session, want 0", n)
 			}
 		})
 	}

@@ -12,7 +12,7 @@ const kept = 64 << 10
 type past struct {
 	text    []byte
 	end     int64         // bytes printed so far: text is the last of them
-	changed chan struct{} // closed and replaced at each addition; nil if nobody waits
+	changed chan struct{} // closed and replaced at each addition; nil if no one waits
 }
 
 func (p *past) add(b []byte) {

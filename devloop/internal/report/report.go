@@ -87,7 +87,7 @@ func (p *Printer) StartFailed(reason string, pid int, tail []string) {
 	p.print(reason+": "+still(pid), tail...)
 }
 
-// Failed tells of any other failure of a reload.
+// Failed tells that a reload failed for any other reason.
 func (p *Printer) Failed(err error, pid int) {
 	p.print("reload failed: " + err.Error() + ": " + still(pid))
 }
@@ -99,28 +99,28 @@ func still(pid int) string {
 	return fmt.Sprintf("the last good build (pid %d) serves on", pid)
 }
 
-// Crashed implements server.Reporter.
+// Crashed implements supervisor.Reporter.
 func (p *Printer) Crashed(pid int, how string, tail []string, rolledBack bool) {
 	next := "starting it again"
 	if rolledBack {
-		next = "going back to the build before"
+		next = "going back to the previous build"
 	}
 	p.print(fmt.Sprintf("the server (pid %d) died: %s; %s", pid, how, next), tail...)
 }
 
-// Restarted implements server.Reporter.
+// Restarted implements supervisor.Reporter.
 func (p *Printer) Restarted(pid int, took time.Duration) {
 	p.print(fmt.Sprintf("serving again in %ss  (pid %d)", seconds(took), pid))
 }
 
-// RestartFailed implements server.Reporter.
+// RestartFailed implements supervisor.Reporter.
 func (p *Printer) RestartFailed(err error, wait time.Duration) {
 	p.print(fmt.Sprintf("%v; trying again in %v", err, wait))
 }
 
-// Overran implements server.Reporter.
+// Overran implements supervisor.Reporter.
 func (p *Printer) Overran(pid int, deadline time.Duration) {
-	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed: requests that it held are lost", pid, deadline))
+	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed: the requests it held are lost", pid, deadline))
 }
 
 // DebuggerAttached implements relay.Reporter.
@@ -132,7 +132,7 @@ func (p *Printer) DebuggerAttached(client string, pid int) {
 func (p *Printer) DebuggerMoved(pid int, took time.Duration, halted bool) {
 	line := fmt.Sprintf("debugger moved to pid %d in %ss", pid, seconds(took))
 	if halted {
-		line += ", which stands still until it is continued there"
+		line += "; it stands still until the debugger continues it"
 	}
 	p.print(line)
 }

@@ -33,7 +33,7 @@ func TestLines(t *testing.T) {
 			"reloaded in 12.00s  (detect 0.00, build 12.00, start 0.00, swap 0.00)  mod/internal/api/workspaces.go and 2 more\n",
 		},
 		{
-			"Reloaded, nobody knows why",
+			"Reloaded, without a known edit",
 			func(p *Printer) { p.Reloaded(Timing{}, nil) },
 			"reloaded in 0.00s  (detect 0.00, build 0.00, start 0.00, swap 0.00)\n",
 		},
@@ -68,7 +68,7 @@ func TestLines(t *testing.T) {
 		{
 			"Crashed, taken back",
 			func(p *Printer) { p.Crashed(7, "signal: killed", nil, true) },
-			"the server (pid 7) died: signal: killed; going back to the build before\n",
+			"the server (pid 7) died: signal: killed; going back to the previous build\n",
 		},
 		{"Restarted", func(p *Printer) { p.Restarted(8, 20*ms) }, "serving again in 0.02s  (pid 8)\n"},
 		{
@@ -79,7 +79,7 @@ func TestLines(t *testing.T) {
 		{
 			"Overran",
 			func(p *Printer) { p.Overran(7, 10*time.Second) },
-			"the replaced server (pid 7) did not end within 10s and was killed: requests that it held are lost\n",
+			"the replaced server (pid 7) did not end within 10s and was killed: the requests it held are lost\n",
 		},
 		{
 			"WatcherDied",
@@ -92,7 +92,7 @@ func TestLines(t *testing.T) {
 		{
 			"DebuggerMoved, halted",
 			func(p *Printer) { p.DebuggerMoved(8, 640*ms, true) },
-			"debugger moved to pid 8 in 0.64s, which stands still until it is continued there\n",
+			"debugger moved to pid 8 in 0.64s; it stands still until the debugger continues it\n",
 		},
 		{"DebuggerDetached", func(p *Printer) { p.DebuggerDetached("VS Code") }, "debugger detached: VS Code\n"},
 		{

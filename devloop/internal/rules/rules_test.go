@@ -57,21 +57,21 @@ func importRules() map[string]importRule {
 	return map[string]importRule{
 		"internal/control":     {nil, "commands reach the loop without knowing what it does"},
 		"internal/dap":         {nil, "a protocol, and not ours"},
-		"internal/fingerprint": {nil, "it compares files, and knows nothing of who runs them"},
-		"internal/listener":    {nil, "it opens sockets, whoever serves on them"},
+		"internal/fingerprint": {nil, "it compares files, and runs none"},
+		"internal/listener":    {nil, "it opens sockets, and does not serve on them"},
 		"internal/notify":      {nil, "a protocol, and not ours"},
-		"internal/process":     {nil, "it starts and ends processes, whatever they run"},
+		"internal/process":     {nil, "it starts and ends processes, and does not know their programs"},
 		"internal/rules":       {nil, "it holds tests only"},
-		"internal/source":      {nil, "it reads files, and knows nothing of builds under way"},
+		"internal/source":      {nil, "it reads files, and builds nothing"},
 		"internal/testkit":     {nil, "every package's tests may use it"},
 
 		"internal/air":     {[]string{"internal/process"}, "it keeps a program running that it neither reads nor steers"},
 		"internal/gobuild": {[]string{"internal/process"}, "one build needs no loop around it"},
-		"internal/report":  {[]string{"internal/source"}, "it prints events, and knows nothing of what causes them"},
+		"internal/report":  {[]string{"internal/source"}, "it prints events, and causes none"},
 		"internal/relay":   {[]string{"internal/dap"}, "it sees the server, the debugger and the loop by interfaces"},
-		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, and knows nothing of sessions"},
+		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},
 		"internal/supervisor": {
-			[]string{"internal/fingerprint", "internal/notify", "internal/process"}, "it keeps any binary serving, however that was built",
+			[]string{"internal/fingerprint", "internal/notify", "internal/process"}, "it keeps a binary serving, and does not build",
 		},
 		"internal/loop": {
 			[]string{"internal/gobuild", "internal/process", "internal/report", "internal/source", "internal/supervisor"},

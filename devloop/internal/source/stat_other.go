@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// Elsewhere the modification time has to do.
+// Elsewhere the modification time must do.
 func changeTime(info fs.FileInfo) time.Time { return info.ModTime() }

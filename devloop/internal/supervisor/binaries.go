@@ -13,7 +13,7 @@ import (
 const retainedDir = ".devloop"
 
 // binaries keeps the files that processes run, so that a restart brings back
-// the very build that served, whatever was built since.
+// the very build that served, even if a later one has replaced the file.
 type binaries struct {
 	n    int
 	kept map[string]bool

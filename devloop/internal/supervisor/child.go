@@ -69,8 +69,8 @@ func (s *Supervisor) spawn(c Command, binary string, sum fingerprint.Sum) (*chil
 	return p, nil
 }
 
-// environment adds systemd's variables to env. LISTEN_PID is left out: it would
-// have to name a process that does not exist yet.
+// environment adds systemd's variables to env. LISTEN_PID is left out: it
+// would name a process that does not exist yet.
 func environment(env []string, notifySocket string, listeners int) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -79,8 +79,8 @@ func environment(env []string, notifySocket string, listeners int) []string {
 	return append(out, fmt.Sprintf("LISTEN_FDS=%d", listeners), notify.Variable+"="+notifySocket)
 }
 
-// output passes on what a process prints once that is wanted, and remembers
-// the end of it.
+// output holds back what a process prints until pass is called, and remembers
+// the last of it.
 type output struct {
 	mu   sync.Mutex
 	to   io.Writer

@@ -21,7 +21,7 @@ func (s *Supervisor) watch(p *child) {
 }
 
 // crashed notes the end of a process and returns which build to bring up in
-// its place, or nil if nobody has to take it.
+// its place, or nil if none must.
 func (s *Supervisor) crashed(p *child) (again *child, rolledBack bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,11 +33,11 @@ func (s *Supervisor) crashed(p *child) (again *child, rolledBack bool) {
 	s.restarting = p
 	if time.Since(p.readyAt) >= s.limits.probation {
 		s.crashes = 0
-		s.previous = p // whatever comes next is measured against this build
+		s.previous = p // the next build is measured against this one
 		return p, false
 	}
 	s.crashes++
-	// Somebody else's SIGKILL says nothing against the build, unless it recurs.
+	// A SIGKILL from outside says nothing against the build, unless it recurs.
 	bystander := killed(p.State()) && s.crashes == 1
 	if !bystander && s.previous != nil && s.previous.binary != p.binary {
 		s.rejected = rejection{p.sum, p.command}
@@ -84,7 +84,7 @@ func (s *Supervisor) restart(dead *child) {
 // errOvertaken ends a restart because a swap wants to go first.
 var errOvertaken = errors.New("a swap goes first")
 
-// restartOnce returns nothing if the dead process has no place to fill any more.
+// restartOnce returns nil if the dead process no longer needs a successor.
 func (s *Supervisor) restartOnce(dead *child) (*child, error) {
 	s.awaitSwaps()
 	s.change.Lock()
@@ -147,7 +147,7 @@ func (s *Supervisor) awaitSwaps() {
 	}
 }
 
-// pause waits, and reports false if there is nothing left to do after it.
+// pause waits, and reports false if there is nothing to do afterwards.
 func (s *Supervisor) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

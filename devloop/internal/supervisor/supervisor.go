@@ -1,7 +1,7 @@
 // Package supervisor keeps one program serving: it starts each new build beside
 // the running one, hands over when the new one says that it is ready, and
 // restarts what dies. The listening sockets are inherited, never closed, so
-// that a connection made at any moment finds somebody to accept it.
+// that some process accepts every connection, whenever it is made.
 package supervisor
 
 import (
@@ -22,15 +22,15 @@ const tailLines = 20
 
 // limits are times that tests shorten.
 type limits struct {
-	// probation is how long a build that became ready may still be taken back.
+	// probation is how long after it became ready a build that dies is taken back.
 	probation time.Duration
 	// The pause before a restart that follows on another grows between these.
 	minBackoff, maxBackoff time.Duration
 }
 
-// A Reporter is told what happens outside of a call.
+// A Reporter takes notice of what happens outside of a call.
 type Reporter interface {
-	// Crashed tells that the serving process died by itself.
+	// Crashed tells that the serving process died unasked.
 	Crashed(pid int, how string, tail []string, rolledBack bool)
 	// Restarted tells that a process serves again after Crashed.
 	Restarted(pid int, took time.Duration)
@@ -52,11 +52,11 @@ type Supervisor struct {
 	HandoverTimeout time.Duration
 	Output          io.Writer // what the server prints
 	Reporter        Reporter
-	// BeforeStop, if it is set, is called before a process is told to stop,
-	// while it and the one that follows it both serve.
+	// BeforeStop, if it is set, is called before the supervisor stops a process,
+	// while that process and its successor both serve.
 	BeforeStop func(pid int)
-	// Debugging, if it is set, reports whether somebody debugs the process: to
-	// a debugger, other line numbers are another program.
+	// Debugging, if it is set, reports whether someone debugs the process: to a
+	// debugger, other line numbers are another program.
 	Debugging func() bool
 
 	limits limits
@@ -135,7 +135,7 @@ func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, err
 	return s.swap(ctx, c, func(sum fingerprint.Sum) (*child, Outcome) { return s.compare(c, sum, retry) })
 }
 
-// Replace is as Swap, but also of a process that runs the same program.
+// Replace is Swap, even if the same program serves already.
 func (s *Supervisor) Replace(ctx context.Context, c Command) (Swap, error) {
 	return s.swap(ctx, c, func(fingerprint.Sum) (*child, Outcome) {
 		s.mu.Lock()
@@ -187,7 +187,7 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 	return Swap{Swapped, next.PID(), ready.Sub(began), time.Since(ready)}, nil
 }
 
-// compare decides what a swap to this build has to do.
+// compare decides what a swap to this build must do.
 func (s *Supervisor) compare(c Command, sum fingerprint.Sum, retry bool) (*child, Outcome) {
 	exact := s.Debugging != nil && s.Debugging()
 	s.mu.Lock()
@@ -234,7 +234,7 @@ func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum 
 	case <-p.Done():
 		reason = "ended before it was ready (" + p.State().String() + ")"
 	case <-deadline.C:
-		reason = fmt.Sprintf("was not ready within %v (it has to send READY=1 to $NOTIFY_SOCKET)", s.ReadyTimeout)
+		reason = fmt.Sprintf("was not ready within %v (it must send READY=1 to $NOTIFY_SOCKET)", s.ReadyTimeout)
 	case <-ctx.Done():
 	}
 	p.Kill()
@@ -264,13 +264,13 @@ func (s *Supervisor) serve(p *child) {
 	s.tasks.Go(func() { s.watch(p) })
 }
 
-// announce wakes those who wait for a change; s.mu is held.
+// announce wakes everyone who waits for a change; s.mu is held.
 func (s *Supervisor) announce() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// retire tells a process to stop and sees to it that it does.
+// retire asks a process to stop, and kills it after the drain deadline.
 func (s *Supervisor) retire(p *child) {
 	if s.BeforeStop != nil {
 		s.BeforeStop(p.PID())

@@ -90,7 +90,7 @@ func (r *reports) wait(t *testing.T, kind string, n int) event {
 	return r.all(kind)[n-1]
 }
 
-// start makes a supervisor. It is closed when the test ends, and has to leave
+// start makes a supervisor. It is closed when the test ends, and must leave
 // nothing behind.
 func start(t *testing.T) *harness {
 	t.Helper()
@@ -161,7 +161,7 @@ func (h *harness) build(version string) {
 	}
 }
 
-// swap is a Swap that has to succeed.
+// swap is a Swap that must succeed.
 func (h *harness) swap(c Command) Swap {
 	h.t.Helper()
 	s, err := h.Swap(h.t.Context(), c, true)
@@ -242,7 +242,7 @@ func TestFailingStart(t *testing.T) {
 	}{
 		{"panic", "the new build ended before it was ready (exit status 2)", "panic: broken at start"},
 		{"exit", "the new build ended before it was ready (exit status 0)", "server 2 starts exit"},
-		{"never-ready", "the new build was not ready within 2s (it has to send READY=1 to $NOTIFY_SOCKET)", "server 2 starts never-ready"},
+		{"never-ready", "the new build was not ready within 2s (it must send READY=1 to $NOTIFY_SOCKET)", "server 2 starts never-ready"},
 		{"chatty-panic", "the new build ended before it was ready (exit status 2)", "panic: broken after many words"},
 	}
 	h := start(t)
@@ -266,7 +266,7 @@ func TestFailingStart(t *testing.T) {
 			}
 			h.serves("1", pid)
 			if s, err := h.Swap(t.Context(), h.with("BEHAVIOUR="+tt.behaviour), false); err != nil || s != (Swap{Outcome: Rejected, PID: pid}) {
-				t.Errorf("Swap(%s) once more = %+v, %v, want it rejected", tt.behaviour, s, err)
+				t.Errorf("Swap(%s) again = %+v, %v, want it rejected", tt.behaviour, s, err)
 			}
 		})
 	}
@@ -840,7 +840,7 @@ func TestStorm(t *testing.T) {
 	testkit.Within(t, "the last swap", done)
 	close(stop)
 	killer.Wait()
-	h.HandoverTimeout = time.Minute // until none but the last build answers
+	h.HandoverTimeout = time.Minute // until only the last build answers
 	h.build("2")
 	pid := h.swap(h.command).PID
 	h.serves("2", pid)

@@ -56,7 +56,7 @@ func (g *Gate) Hold() (pid int, open func()) {
 	g.t.Helper()
 	var w *os.File
 	Eventually(g.t, "a build at the gate", func() bool {
-		var err error // ENXIO while nobody reads
+		var err error // ENXIO while no one reads
 		w, err = os.OpenFile(g.path+".fifo", os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		return err == nil
 	})

@@ -129,7 +129,7 @@ func Ask(address string) (Answer, error) {
 	return a, nil
 }
 
-// MustAsk is Ask for a server that has to answer.
+// MustAsk is Ask for a server that must answer.
 func MustAsk(t testing.TB, address string) Answer {
 	t.Helper()
 	a, err := Ask(address)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// patience bounds every wait for something that happens by itself. It is long
+// patience bounds every wait for something that happens unasked. It is long
 // enough to build the standard library on a busy machine, since it passes only
 // when a test fails.
 const patience = 3 * time.Minute
@@ -147,7 +147,7 @@ func writeServer(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module server\n\ngo 1.26\n"), 0o644)
 }
 
-// GoEnv is an environment for the go command that asks nobody for anything.
+// GoEnv is an environment for the go command that never asks the network.
 func GoEnv() []string {
 	return append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOPROXY=off", "GOWORK=off", "CGO_ENABLED=0")
 }
@@ -183,7 +183,7 @@ func Server(t testing.TB, version string) string {
 	return path
 }
 
-// A Proc is a process as the kernel tells of it.
+// A Proc is a process as the kernel shows it.
 type Proc struct {
 	PID, PPID, Group int
 	State            string

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// quiet is how long a connection has to be without a request until it is
+// quiet is how long a connection must be without a request until it is
 // closed: a client that keeps asking uses it before, and is told to close. This
 // is why it is not left to net/http's Shutdown, which closes idle connections
 // at once, just when a client may be writing to one. It is longer than a busy
@@ -91,7 +91,7 @@ func (l listening) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Drain stops accepting, calls stopped, and returns once nobody is connected.
+// Drain stops accepting, calls stopped, and returns once no one is connected.
 func (s *server) Drain(stopped func()) {
 	s.draining.Store(true)
 	s.mu.Lock()
