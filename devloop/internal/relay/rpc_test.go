@@ -371,7 +371,7 @@ func TestRPCJunk(t *testing.T) {
 			Error  string
 		}
 		in := json.NewDecoder(conn)
-		if err := in.Decode(&answer); err != nil || !strings.Contains(answer.Error, "no JSON-RPC") {
+		if err := in.Decode(&answer); err != nil || !strings.Contains(answer.Error, "not JSON-RPC") {
 			t.Errorf("%q is answered by %+v, %v, want an explanation", junk, answer, err)
 		}
 		if rest := new(bytes.Buffer); in.More() {
@@ -381,7 +381,7 @@ func TestRPCJunk(t *testing.T) {
 		conn.Close()
 	}
 	h.undisturbed()
-	if text := h.reports.text(); strings.Contains(text, "attached") || strings.Count(text, "no JSON-RPC") != 6 {
+	if text := h.reports.text(); strings.Contains(text, "attached") || strings.Count(text, "not JSON-RPC") != 6 {
 		t.Errorf("the terminal shows\n%s\nwant nothing attached, and the reason 6 times", text)
 	}
 	// A request that dlv does not know is dlv's to refuse.

@@ -407,7 +407,7 @@ func TestMisuse(t *testing.T) {
 		answers := dap.NewConn(conn, nil)
 		m, err := answers.Receive()
 		text, _ := m.MarshalJSON()
-		if err != nil || !strings.Contains(string(text), "no Debug Adapter Protocol") {
+		if err != nil || !strings.Contains(string(text), "not the Debug Adapter Protocol") {
 			t.Errorf("%q is answered by %s, %v, want an explanation", junk, text, err)
 		}
 		conn.Close()

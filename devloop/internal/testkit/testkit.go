@@ -156,6 +156,7 @@ var programs struct {
 	dir   string
 	mu    sync.Mutex
 	built map[string]string
+	delve string
 }
 
 // Server returns the server program, built once for each version.
