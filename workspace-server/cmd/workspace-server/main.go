@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -124,4 +125,18 @@ func help() string {
 	b.WriteString("\nSettings are environment variables; an empty one counts as unset:\n\n")
 	b.WriteString(config.Table())
 	return b.String()
+}
+
+func logger(cfg config.Config, s streams) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if !cfg.Readable() {
+		return slog.New(slog.NewJSONHandler(s.err, opts))
+	}
+	opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			a.Value = slog.StringValue(a.Value.Time().Format("15:04:05.000"))
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(s.err, opts))
 }

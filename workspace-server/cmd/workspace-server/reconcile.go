@@ -24,12 +24,12 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// provisioner returns what runs workspaces, nil if nothing does.
-func provisioner(ctx context.Context, cfg config.Config, s *store.Store) (provision.Provisioner, error) {
+// openDriver returns the driver of the setting PROVISIONER, or nil for none.
+func openDriver(ctx context.Context, cfg config.Config, storage *store.Store) (provision.Provisioner, error) {
 	if cfg.Provisioner == config.NoProvisioner {
 		return nil, nil
 	}
-	installation, err := s.Installation(ctx)
+	installation, err := storage.Installation(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,38 +45,57 @@ func provisioner(ctx context.Context, cfg config.Config, s *store.Store) (provis
 	return docker.New(settings)
 }
 
-// reconciler returns what brings workspaces where they are wanted. Agents reach
-// this machine's server at ln, unless a setting says otherwise.
-func reconciler(
-	cfg config.Config, ln net.Listener, p provision.Provisioner, s *store.Store, secrets *secret.Vault, sub *events.Subscription, log *slog.Logger,
-) *reconcile.Reconciler {
+// outfitMaker returns what prepares instances. Their agents reach this machine's
+// server at listener, unless a setting says otherwise.
+func outfitMaker(
+	cfg config.Config, listener net.Listener, storage *store.Store,
+	templates catalog.Templates, plugins catalog.Plugins, workspaceFiles files.Dir, secrets *secret.Vault,
+) outfit.Maker {
 	platform := cfg.PlatformURL
 	if platform == "" {
-		platform = "http://" + config.DialAddr(ln.Addr().String())
+		platform = "http://" + config.DialAddr(listener.Addr().String())
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "a host without a name"
-	}
-	return &reconcile.Reconciler{
-		Desk:        s,
-		Provisioner: p,
-		Outfitter: outfit.Maker{
-			Templates: catalog.NewTemplates(cfg.TemplatesDir),
-			Files:     files.New(cfg.StateDirectory),
-			Attached:  s,
-			Plugins:   catalog.NewPlugins(cfg.PluginsDir),
-			Secrets:   secrets,
-			Tokens:    s,
-			Platform:  platform,
-		},
-		Owner: fmt.Sprintf("%s, %d, %s", host, os.Getpid(), rand.Text()[:8]),
-		Log:   log,
-		Wake:  sub.C,
+	return outfit.Maker{
+		Templates: templates,
+		Files:     workspaceFiles,
+		Attached:  storage,
+		Plugins:   plugins,
+		Secrets:   secrets,
+		Tokens:    storage,
+		Platform:  platform,
 	}
 }
 
-// instances is what the API sees of a provisioner.
+// startReconciler starts what makes workspaces' states match their desired
+// states. It ends with ctx, so that another server goes on while this one drains.
+func startReconciler(
+	ctx context.Context, storage *store.Store, driver provision.Provisioner, maker outfit.Maker, feed *events.Feed, log *slog.Logger,
+) (stop func() error) {
+	subscription := feed.Subscribe()
+	reconciler := &reconcile.Reconciler{
+		Desk:        storage,
+		Provisioner: driver,
+		Outfitter:   maker,
+		Owner:       owner(),
+		Log:         log,
+		Wake:        subscription.C,
+	}
+	return background(ctx, func(ctx context.Context) {
+		defer subscription.Close()
+		reconciler.Run(ctx)
+	})
+}
+
+// owner names this process among the servers that share a database.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s, %d, %s", host, os.Getpid(), rand.Text()[:8])
+}
+
+// instances shows a driver to the API.
 type instances struct{ provision.Provisioner }
 
 // Logs implements api.Instances.
