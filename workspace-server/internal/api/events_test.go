@@ -79,7 +79,7 @@ func TestEventsThatAreGone(t *testing.T) {
 		wantGone := func(path string, headers ...string) {
 			t.Helper()
 			got := a.do("GET", path, "", headers...)
-			got.wantProblem(t, fmt.Sprint("GET ", path, headers), http.StatusGone, "List the workspaces again, and then continue after 4")
+			got.wantProblem(t, fmt.Sprint("GET ", path, headers), http.StatusGone, "List the workspaces again, then continue after 4")
 			if !strings.Contains(got.body, `"kind":"gone"`) {
 				t.Errorf("GET %s = %s, want the kind gone", path, got.body)
 			}

@@ -12,18 +12,18 @@ import (
 
 var _ workspace.Registry = (*Store)(nil)
 
-// activeStep is how exactly it is known when something was asked of an agent
-// last: a write for each message would cost more than it tells.
+// activeStep is how exact the time of an agent's last message is: a write for
+// each message would cost more than it is worth.
 const activeStep = time.Second
 
 // Register implements workspace.Registry.
 func (s *Store) Register(ctx context.Context, id string, r workspace.Registration) error {
-	_, err := s.change(ctx, id, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+	_, err := s.transition(ctx, id, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
 		w, changed, err := old.Ready(r.Generation, s.now())
 		if err != nil {
 			return old, false, err
 		}
-		// The clock is read once, so that the times agree.
+		// The statement reads the clock once, so that the times agree.
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO agents (workspace, generation, url, card, registered, lease_until, active,
 				error_rate, active_tasks, current_task, uptime)
@@ -38,8 +38,8 @@ func (s *Store) Register(ctx context.Context, id string, r workspace.Registratio
 	return s.db.fail("register an agent", err)
 }
 
-// Heartbeat implements workspace.Registry. An agent that has tasks is active
-// whenever it says so; of others the last time counts, if it is not to come.
+// Heartbeat implements workspace.Registry. An agent with tasks is active now; for
+// others the time counts that they report, unless it is in the future.
 func (s *Store) Heartbeat(ctx context.Context, id string, b workspace.Heartbeat) error {
 	active := b.LastActive
 	if b.ActiveTasks > 0 {
@@ -64,7 +64,7 @@ func (s *Store) Heartbeat(ctx context.Context, id string, b workspace.Heartbeat)
 	return s.db.fail("renew the lease of an agent", err)
 }
 
-// whyNot returns why an agent has no lease.
+// whyNot returns why an agent cannot renew its lease.
 func (s *Store) whyNot(ctx context.Context, id string, generation int64) error {
 	w, err := s.Work(ctx, id)
 	if err != nil {
@@ -114,5 +114,5 @@ func (s *Store) Touch(ctx context.Context, id string) error {
 	_, err := s.db.write.ExecContext(ctx, `
 		UPDATE agents SET active = `+now+` WHERE workspace = $1 AND active <= `+now+` - $2`,
 		id, activeStep.Milliseconds())
-	return s.db.fail("note that an agent was used", err)
+	return s.db.fail("record a message to an agent", err)
 }

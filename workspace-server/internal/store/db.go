@@ -1,6 +1,5 @@
-// Package store keeps workspaces and events in Postgres or in SQLite. Both run
-// the same SQL text; only how a database is opened and how its errors are told
-// apart differ.
+// Package store stores workspaces, events, tokens and secrets in Postgres or in
+// SQLite. Both run the same SQL text, except for what a dialect says.
 package store
 
 import (
@@ -22,9 +21,9 @@ const startTimeout = 30 * time.Second
 
 // DB is an open database.
 type DB struct {
-	// SQLite has one writer at a time. Its writers queue for the only
-	// connection of write, which is fair and costs no polling; only another
-	// process is waited for inside SQLite. On Postgres both are the same pool.
+	// SQLite has one writer at a time. This process's writers queue for the only
+	// connection of write, which is fair and needs no polling; SQLite itself waits
+	// for other processes only. On Postgres both are the same pool.
 	read, write *sql.DB
 	dialect     dialect
 }
@@ -33,36 +32,36 @@ type DB struct {
 type dialect struct {
 	name string
 
-	// exclusive makes a transaction wait for others that ran it; empty when
-	// every transaction does so anyway.
+	// exclusive makes a transaction wait for others that ran it; empty if every
+	// transaction waits for the others anyway.
 	exclusive string
 
-	// now is the database's time in epoch milliseconds. Leases are measured by
-	// it, since servers on several machines have several clocks.
+	// now is the database's time in milliseconds since 1970. Leases go by it,
+	// since servers on several machines have several clocks.
 	now string
 
-	// skipLocked ends a query that picks rows which no other transaction is
-	// about to change; empty when there is no other.
+	// skipLocked ends a query that picks only rows that no other transaction is
+	// changing; empty if there is no other transaction.
 	skipLocked string
 
-	// notify tells other servers that there are events, when the transaction
-	// that it runs in is committed; empty when there is no way to.
+	// notify tells other servers at the transaction's commit that there are
+	// events; empty if the database cannot.
 	notify string
 
 	// listen calls hint when another server may have written events, until ctx
-	// is done; nil when there is no way to know.
+	// is done; nil if the database cannot tell.
 	listen func(ctx context.Context, log *slog.Logger, hint func())
 
 	// kind tells the driver's errors apart.
 	kind func(error) workspace.Kind
 
-	// comingUp reports whether an error of the first connection may pass by itself.
+	// comingUp reports whether an error of the first connection may pass.
 	comingUp func(error) bool
 }
 
-// Open opens the Postgres database at url, or SQLite in the directory dir when
-// url is empty, and waits for it to answer: until ctx is done, 30 seconds at
-// most, and not at all if waiting cannot help.
+// Open opens the Postgres database at url, or SQLite in the directory dir if url
+// is empty. It waits until the database answers, at most 30 seconds, and not at
+// all if waiting cannot help.
 func Open(ctx context.Context, url, dir string, log *slog.Logger) (*DB, error) {
 	open := func() (*DB, error) { return openPostgres(url) }
 	if url == "" {
@@ -105,8 +104,8 @@ func (db *DB) wait(ctx context.Context, log *slog.Logger) error {
 func (db *DB) Driver() string { return db.dialect.name }
 
 // Listen calls hint, which must not block, when another server may have written
-// events, until ctx is done. No event is lost if no hint comes: whoever reads
-// events looks for them from time to time.
+// events, until ctx is done. A lost hint loses no event: readers also look for
+// events from time to time.
 func (db *DB) Listen(ctx context.Context, log *slog.Logger, hint func()) {
 	if db.dialect.listen != nil {
 		db.dialect.listen(ctx, log, hint)
@@ -130,7 +129,7 @@ func (db *DB) Close() error {
 	return errors.Join(db.read.Close(), db.write.Close())
 }
 
-// Query runs a statement that changes nothing, where a writer would read.
+// Query runs a statement that changes nothing on a connection that writes.
 func (db *DB) Query(ctx context.Context, query string) (*sql.Rows, error) {
 	return db.write.QueryContext(ctx, query)
 }
@@ -155,15 +154,15 @@ func (db *DB) update(ctx context.Context, fn func(*sql.Tx) error) error {
 		return err
 	}
 	if err := fn(tx); err != nil {
-		// The transaction is gone either way, and fn's error says more.
+		// fn's error says more than a failed rollback, which leaves nothing either.
 		_ = tx.Rollback()
 		return err
 	}
 	return tx.Commit()
 }
 
-// fail gives err a kind and says what was tried. It returns nil for nil, and
-// leaves errors of the domain as they are.
+// fail gives err a kind and says what the store was doing. It returns nil for
+// nil, and leaves errors of the domain alone.
 func (db *DB) fail(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -174,9 +173,9 @@ func (db *DB) fail(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	switch kind := db.kind(err); kind {
 	case workspace.Unavailable:
-		return workspace.Wrap(kind, "The database does not answer at the moment. Try again.", err)
+		return workspace.Wrap(kind, "The database does not answer at the moment. Try again later.", err)
 	case workspace.Conflict:
-		return workspace.Wrap(kind, "This goes against something that is stored already.", err)
+		return workspace.Wrap(kind, "This conflicts with something that is stored already.", err)
 	default:
 		return workspace.Wrap(workspace.Internal, "", err)
 	}

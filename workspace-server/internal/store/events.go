@@ -8,32 +8,33 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// change is what an event tells: a type, and the workspace after it, or last.
-type change struct {
+// A draft is an event that has no number yet: its type, and the workspace after
+// the change, or as it was last.
+type draft struct {
 	kind string
 	w    workspace.Workspace
 }
 
 // appendEvents writes events as the last step of a transaction, and returns the
-// number of the last one. The counter's row stays locked until the commit, so
-// numbers become visible in order and a rollback leaves no gap: a reader that
-// has seen n has seen all before it.
-func (s *Store) appendEvents(ctx context.Context, tx *sql.Tx, at int64, changes ...change) (int64, error) {
+// last one's number. The counter's row stays locked until the commit, so numbers
+// become visible in order, and a rollback leaves no gap: a reader that has seen n
+// has seen all before it.
+func (s *Store) appendEvents(ctx context.Context, tx *sql.Tx, at int64, drafts ...draft) (int64, error) {
 	var last int64
 	err := tx.QueryRowContext(ctx, `UPDATE counters SET n = n + $1 WHERE name = 'events' RETURNING n`,
-		len(changes)).Scan(&last)
+		len(drafts)).Scan(&last)
 	if err != nil {
 		return 0, err
 	}
-	for i, c := range changes {
-		data, err := json.Marshal(c.w)
+	for i, d := range drafts {
+		data, err := json.Marshal(d.w)
 		if err != nil {
 			return 0, err
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO events (seq, type, workspace, at, data)
 			VALUES ($1, $2, $3, $4, $5)`,
-			last-int64(len(changes)-1-i), c.kind, c.w.ID, at, string(data))
+			last-int64(len(drafts)-1-i), d.kind, d.w.ID, at, string(data))
 		if err != nil {
 			return 0, err
 		}
@@ -60,19 +61,18 @@ func (s *Store) Kept(ctx context.Context, after int64) error {
 	}
 	forgotten, last, err := s.bounds(ctx)
 	if err != nil {
-		return s.db.fail("read which events are kept", err)
+		return s.db.fail("read which events there are", err)
 	}
 	if after >= forgotten {
 		return nil
 	}
-	// What is listed after the number was read has all that happened up to it.
+	// A list that is read after the number contains all that happened up to it.
 	return workspace.Errorf(workspace.Gone,
-		"Events up to %d are not kept any more; the first that may be there is %d. List the workspaces again, and then continue after %d, which is the last.",
+		"Events up to %d were removed; the oldest left, if any, is %d. List the workspaces again, then continue after %d, the newest.",
 		forgotten, forgotten+1, last)
 }
 
-// bounds returns the numbers of the newest event that was removed, and of the
-// newest.
+// bounds returns the numbers of the newest removed event and of the newest event.
 func (s *Store) bounds(ctx context.Context) (forgotten, last int64, err error) {
 	err = s.db.read.QueryRowContext(ctx, `
 		SELECT f.n, l.n FROM counters f, counters l
@@ -89,7 +89,7 @@ func (s *Store) Events(ctx context.Context, id string, after int64, limit int) (
 	if len(events) > 0 && events[0].Seq == after+1 {
 		return events, nil // none is missing
 	}
-	// Asked only now: what is there now was there when the events were read.
+	// Only now: an event that is still there was there when the events were read.
 	if err := s.Kept(ctx, after); err != nil {
 		return nil, err
 	}

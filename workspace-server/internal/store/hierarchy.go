@@ -12,9 +12,9 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// A change of who is whose parent, or of who is there to be one, runs in an
+// Whatever changes parents, or which workspaces can be parents, runs in an
 // Exclusive transaction: whether it is allowed depends on rows that it does not
-// write. The walks below are bounded whatever the rows say.
+// write. The walks below end whatever the rows say.
 
 // Line implements workspace.Store.
 func (s *Store) Line(ctx context.Context, id string) (workspace.Line, error) {
@@ -25,7 +25,7 @@ func (s *Store) Line(ctx context.Context, id string) (workspace.Line, error) {
 	return l, s.db.fail("get a workspace's ancestors", err)
 }
 
-// line returns the line of a workspace, which is empty if there is none.
+// line returns a workspace's line, empty if there is no such workspace.
 func line(ctx context.Context, q querier, id string) (workspace.Line, error) {
 	rows, err := q.QueryContext(ctx, fmt.Sprintf(`
 		WITH RECURSIVE above (id, parent, level) AS (
@@ -50,8 +50,8 @@ func line(ctx context.Context, q querier, id string) (workspace.Line, error) {
 	return l, rows.Err()
 }
 
-// below names, in a WITH clause, a workspace and its descendants with their
-// levels; the workspace's own is 1. It is given by a placeholder.
+// below returns a WITH clause that names a workspace and its descendants with
+// their levels; the workspace's own is 1. Its id is a placeholder.
 func below(id string) string {
 	return fmt.Sprintf(`
 		WITH RECURSIVE below (id, level) AS (
@@ -62,7 +62,7 @@ func below(id string) string {
 		)`, id, workspace.MaxDepth)
 }
 
-// levels returns a workspace and its descendants by their ids.
+// levels returns the levels of a workspace and its descendants by their ids.
 func levels(ctx context.Context, tx *sql.Tx, id string) (map[string]int, error) {
 	rows, err := tx.QueryContext(ctx, below("$1")+` SELECT id, level FROM below`, id)
 	if err != nil {
@@ -81,8 +81,8 @@ func levels(ctx context.Context, tx *sql.Tx, id string) (map[string]int, error) 
 	return all, rows.Err()
 }
 
-// checkParent fails if w, with the levels that hang on it, must not have the
-// parent that it has.
+// checkParent fails if w, with the number of levels from it downwards, must not
+// have its parent.
 func checkParent(ctx context.Context, tx *sql.Tx, w workspace.Workspace, levels int) error {
 	parent, err := line(ctx, tx, w.Parent)
 	if err != nil {
@@ -94,8 +94,7 @@ func checkParent(ctx context.Context, tx *sql.Tx, w workspace.Workspace, levels 
 	return workspace.CheckParent(w.ID, levels, parent)
 }
 
-// checkMove fails if w must not be moved, with all that is below it, to the
-// parent that it has now.
+// checkMove fails if w must not move to its present parent with all below it.
 func checkMove(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 	moved, err := levels(ctx, tx, w.ID)
 	if err != nil {
@@ -104,8 +103,8 @@ func checkMove(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error {
 	return checkParent(ctx, tx, w, slices.Max(slices.Collect(maps.Values(moved))))
 }
 
-// lock returns a workspace that no other transaction can change before this
-// one ends. The update changes nothing; it locks on both databases.
+// lock returns a workspace, which no other transaction can change before this one
+// ends. The update changes nothing, but locks the row on both databases.
 func lock(ctx context.Context, tx *sql.Tx, id string) (workspace.Workspace, error) {
 	w, err := scan(tx.QueryRowContext(ctx, `
 		UPDATE workspaces SET revision = revision WHERE id = $1 RETURNING `+columns, id))
@@ -127,19 +126,19 @@ func (s *Store) Delete(ctx context.Context, id string, children workspace.Childr
 			return err
 		}
 		now := s.now().UnixMilli()
-		changes, err := remove(ctx, tx, id, children, now)
+		drafts, err := remove(ctx, tx, id, children, now)
 		if err != nil {
 			return err
 		}
-		for _, c := range changes {
-			if c.kind != workspace.EventDeleted {
+		for _, d := range drafts {
+			if d.kind != workspace.EventDeleted {
 				continue
 			}
-			if err := insertRemoval(ctx, tx, c.w.ID, keepData, now); err != nil {
+			if err := insertRemoval(ctx, tx, d.w.ID, keepData, now); err != nil {
 				return err
 			}
 		}
-		seq, err = s.appendEvents(ctx, tx, now, changes...)
+		seq, err = s.appendEvents(ctx, tx, now, drafts...)
 		return err
 	})
 	if err != nil {
@@ -149,12 +148,12 @@ func (s *Store) Delete(ctx context.Context, id string, children workspace.Childr
 	return nil
 }
 
-func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Children, now int64) ([]change, error) {
+func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Children, now int64) ([]draft, error) {
 	levels, err := levels(ctx, tx, id)
 	if err != nil {
 		return nil, err
 	}
-	var changes []change
+	var drafts []draft
 	switch {
 	case len(levels) == 1 || children == workspace.Cascade:
 	case children == workspace.Orphan:
@@ -166,7 +165,7 @@ func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Child
 		}
 		slices.SortFunc(orphans, byAge)
 		for _, w := range orphans {
-			changes = append(changes, change{workspace.EventUpdated, w})
+			drafts = append(drafts, draft{workspace.EventUpdated, w})
 		}
 	default:
 		count := 0
@@ -191,9 +190,9 @@ func remove(ctx context.Context, tx *sql.Tx, id string, children workspace.Child
 		return cmp.Or(cmp.Compare(levels[b.ID], levels[a.ID]), byAge(a, b))
 	})
 	for _, w := range deleted {
-		changes = append(changes, change{workspace.EventDeleted, w})
+		drafts = append(drafts, draft{workspace.EventDeleted, w})
 	}
-	return changes, nil
+	return drafts, nil
 }
 
 func byAge(a, b workspace.Workspace) int {

@@ -11,7 +11,7 @@ import (
 
 var _ workspace.Desk = (*Store)(nil)
 
-// workColumns follow the columns of a workspace.
+// workColumns are a workspace's columns, and those of its lifecycle.
 const workColumns = columns + `, provisioned, provisioned_at, address, attempts, COALESCE(due, 0)`
 
 func scanWork(r row, more ...any) (workspace.Work, error) {
@@ -20,7 +20,8 @@ func scanWork(r row, more ...any) (workspace.Work, error) {
 	return w, err
 }
 
-// lockWork is lock, with what the lifecycle needs.
+// lockWork is lock for a workspace with its lifecycle, and returns the epoch of
+// its last claim.
 func lockWork(ctx context.Context, tx *sql.Tx, id string) (workspace.Work, int64, error) {
 	var epoch int64
 	w, err := scanWork(tx.QueryRowContext(ctx, `
@@ -33,7 +34,7 @@ func lockWork(ctx context.Context, tx *sql.Tx, id string) (workspace.Work, int64
 
 // Ask implements workspace.Store.
 func (s *Store) Ask(ctx context.Context, id string, action workspace.Action, by string, match workspace.Match) (workspace.Workspace, error) {
-	w, err := s.change(ctx, id, by, func(_ context.Context, _ *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+	w, err := s.transition(ctx, id, by, func(_ context.Context, _ *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
 		if err := match.Check(old.Workspace); err != nil {
 			return old, false, err
 		}
@@ -42,12 +43,13 @@ func (s *Store) Ask(ctx context.Context, id string, action workspace.Action, by 
 	return w.Workspace, s.db.fail("ask something of a workspace", err)
 }
 
-// change changes the lifecycle of a workspace by fn, which is given the
-// workspace and the epoch of its claim, and records what it changed.
-func (s *Store) change(
-	ctx context.Context, id, by string,
-	fn func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (workspace.Work, bool, error),
-) (workspace.Work, error) {
+// A decision returns what becomes of a workspace, and whether that is a change.
+// Epoch is that of the workspace's last claim.
+type decision func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (w workspace.Work, changed bool, err error)
+
+// transition changes a workspace's lifecycle as decide says. If that changes the
+// revision, it records a transition and writes an event.
+func (s *Store) transition(ctx context.Context, id, by string, decide decision) (workspace.Work, error) {
 	var w workspace.Work
 	var seq int64
 	err := s.db.update(ctx, func(tx *sql.Tx) error {
@@ -56,7 +58,7 @@ func (s *Store) change(
 			return err
 		}
 		var changed bool
-		w, changed, err = fn(ctx, tx, old, epoch)
+		w, changed, err = decide(ctx, tx, old, epoch)
 		if err != nil || !changed {
 			return err
 		}
@@ -64,12 +66,12 @@ func (s *Store) change(
 			return err
 		}
 		if w.Revision == old.Revision {
-			return nil // nobody but the server needs to know
+			return nil // what changed concerns servers alone
 		}
 		if err := appendTransition(ctx, tx, old.Status.State, w.Workspace, by); err != nil {
 			return err
 		}
-		seq, err = s.appendEvents(ctx, tx, w.Updated, change{workspace.EventUpdated, w.Workspace})
+		seq, err = s.appendEvents(ctx, tx, w.Updated, draft{workspace.EventUpdated, w.Workspace})
 		return err
 	})
 	if err == nil && seq != 0 {
@@ -78,7 +80,7 @@ func (s *Store) change(
 	return w, err
 }
 
-// replaceWork stores what the lifecycle may change.
+// replaceWork stores what a transition may change.
 func replaceWork(ctx context.Context, tx *sql.Tx, w workspace.Work) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE workspaces
@@ -149,8 +151,8 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration, li
 	return claims, s.db.fail("claim workspaces that are due", err)
 }
 
-// claimDue claims the rows of a table that are due, and returns columns of
-// them and their epochs; nil if nothing is due.
+// claimDue claims the rows of a table that are due, and returns columns of them,
+// followed by their epochs. It returns nil if nothing is due.
 func (s *Store) claimDue(ctx context.Context, table, columns, owner string, lease time.Duration, limit int) (*sql.Rows, error) {
 	now := s.db.dialect.now
 	if due, err := s.isDue(ctx, table); err != nil || !due {
@@ -166,7 +168,7 @@ func (s *Store) claimDue(ctx context.Context, table, columns, owner string, leas
 		s.now().UnixMilli(), limit, owner, lease.Milliseconds())
 }
 
-// isDue keeps those who look often from writing, of whom SQLite has one at a time.
+// isDue spares frequent callers a write, of which SQLite runs one at a time.
 func (s *Store) isDue(ctx context.Context, table string) (bool, error) {
 	var one int
 	err := s.db.read.QueryRowContext(ctx, `SELECT 1 FROM `+table+` WHERE due <= $1 LIMIT 1`, s.now().UnixMilli()).Scan(&one)
@@ -201,21 +203,22 @@ func lostUnlessOne(done sql.Result, err error) error {
 }
 
 func lost() error {
-	return workspace.Errorf(workspace.Conflict, "Another server has taken this work over, or it is gone.")
+	return workspace.Errorf(workspace.Conflict, "Another server has taken over this work, or the workspace is gone.")
 }
 
 // Observe implements workspace.Desk.
 func (s *Store) Observe(ctx context.Context, c workspace.Claim, o workspace.Observation) error {
-	_, err := s.change(ctx, c.ID, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (workspace.Work, bool, error) {
+	_, err := s.transition(ctx, c.ID, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (workspace.Work, bool, error) {
 		if epoch != c.Epoch {
 			return old, false, lost()
 		}
 		w, changed := old.Observe(o, s.now())
 		return w, changed, giveBack(ctx, tx, c.ID)
 	})
-	return s.db.fail("record what was found out about a workspace", err)
+	return s.db.fail("record an observation", err)
 }
 
+// giveBack ends a workspace's claim.
 func giveBack(ctx context.Context, tx *sql.Tx, id string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE workspaces SET owner = '', owner_until = 0 WHERE id = $1`, id)
 	return err
@@ -223,7 +226,7 @@ func giveBack(ctx context.Context, tx *sql.Tx, id string) error {
 
 // Release implements workspace.Desk.
 func (s *Store) Release(ctx context.Context, c workspace.Claim, after time.Duration) error {
-	_, err := s.change(ctx, c.ID, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (workspace.Work, bool, error) {
+	_, err := s.transition(ctx, c.ID, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, epoch int64) (workspace.Work, bool, error) {
 		if epoch != c.Epoch {
 			return old, false, lost()
 		}
@@ -239,11 +242,11 @@ func (s *Store) Release(ctx context.Context, c workspace.Claim, after time.Durat
 	return s.db.fail("give a claim back", err)
 }
 
-// Nudge implements workspace.Desk. What failed keeps its time: it is started
-// again then, whatever runs of it.
+// Nudge implements workspace.Desk. A failed workspace stays due when its next
+// start is, whatever runs of it.
 func (s *Store) Nudge(ctx context.Context, ids []string) error {
-	// Each by itself: two servers that nudge the same ones in different orders
-	// would otherwise wait for each other.
+	// One statement each: two servers that nudge the same workspaces in different
+	// orders would otherwise deadlock.
 	for _, id := range ids {
 		now := s.now().UnixMilli()
 		if _, err := s.db.write.ExecContext(ctx, `
@@ -272,11 +275,10 @@ func (s *Store) Live(ctx context.Context) ([]workspace.Work, error) {
 		}
 		err = errors.Join(err, rows.Err())
 	}
-	return live, s.db.fail("list the workspaces that ought to run", err)
+	return live, s.db.fail("list the workspaces that should run", err)
 }
 
-// Work returns a workspace with what is kept to bring it where it is wanted. It
-// fails with NotFound.
+// Work returns a workspace with its lifecycle. It fails with NotFound.
 func (s *Store) Work(ctx context.Context, id string) (workspace.Work, error) {
 	w, err := scanWork(s.db.read.QueryRowContext(ctx, `SELECT `+workColumns+` FROM workspaces WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -286,10 +288,10 @@ func (s *Store) Work(ctx context.Context, id string) (workspace.Work, error) {
 }
 
 // Ready records that the agent of a generation is ready, and returns the
-// workspace. It fails with NotFound, and with Conflict when that generation is
-// not wanted any more.
+// workspace. It fails with NotFound, and with Conflict if the owner no longer
+// wants that generation.
 func (s *Store) Ready(ctx context.Context, id string, generation int64) (workspace.Work, error) {
-	w, err := s.change(ctx, id, workspace.ByServer, func(_ context.Context, _ *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+	w, err := s.transition(ctx, id, workspace.ByServer, func(_ context.Context, _ *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
 		return old.Ready(generation, s.now())
 	})
 	return w, s.db.fail("record that an agent is ready", err)

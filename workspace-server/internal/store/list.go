@@ -15,7 +15,7 @@ func (s *Store) List(ctx context.Context, filter workspace.Filter, after workspa
 	if after == (workspace.Cursor{}) {
 		after.Created = math.MaxInt64
 	}
-	// One more than asked for tells whether there is a next page.
+	// One more item than the limit shows that there is a next page.
 	query, args := listQuery(filter, after, limit+1)
 	items, err := collect(s.db.read.QueryContext(ctx, query, args...))
 	if err != nil {
@@ -28,8 +28,8 @@ func (s *Store) List(ctx context.Context, filter workspace.Filter, after workspa
 	return items[:limit], workspace.Cursor{Created: last.Created, ID: last.ID}, nil
 }
 
-// params numbers the parameters of a query that is put together. They stand
-// in the text in the order of their numbers.
+// params numbers the parameters of a query that is built in parts. They must
+// appear in the text in the order of their numbers.
 type params []any
 
 func (p *params) add(value any) string {
@@ -37,8 +37,8 @@ func (p *params) add(value any) string {
 	return fmt.Sprintf("$%d", len(*p))
 }
 
-// listQuery names only the columns that are filtered by, so that the database
-// can choose an index by them.
+// listQuery names only the columns that the filter has, so that the database can
+// choose an index by them.
 func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, []any) {
 	var p params
 	from, place, order, labels := listFrom(f.Labels, &p)
@@ -75,11 +75,11 @@ func listQuery(f workspace.Filter, after workspace.Cursor, limit int) (string, [
 		` ORDER BY ` + order + ` LIMIT ` + p.add(limit), p
 }
 
-// listFrom returns what to go through in the order of age, and the labels that
-// are still to be looked for. The labels with one name and value have an index
-// by age, in which a page of the workspaces with that label is found at once,
-// whether they are few or many. A label without its age is not found there, or
-// it would be in a place that no cursor leads to.
+// listFrom returns what to list in the order of age, and the labels that still
+// filter it. Labels with one name and value have an index by age, which leads to
+// a page of the workspaces with that label at once, be they few or many. It does
+// not show labels without an age, which would be at a place that no cursor
+// reaches.
 func listFrom(labels []workspace.LabelFilter, p *params) (from, place, order string, rest []workspace.LabelFilter) {
 	for i, l := range labels {
 		if l.AnyValue {
@@ -92,7 +92,7 @@ func listFrom(labels []workspace.LabelFilter, p *params) (from, place, order str
 	return "workspaces", "created, id", "created DESC, id DESC", labels
 }
 
-// peers is workspace.MayTalk as a condition.
+// peers returns workspace.MayTalk as a condition.
 func peers(of workspace.Line, p *params) string {
 	condition := "id <> " + p.add(of[0]) + " AND (id IN (" + below(p.add(of[0])) + " SELECT id FROM below)"
 	for _, ancestor := range of[1:] {

@@ -34,7 +34,7 @@ func attachments(ctx context.Context, q querier, id string) ([]workspace.Attachm
 		}
 		items = append(items, item)
 	}
-	// By their bytes: the databases would order names each in its way.
+	// The databases would each order names in their own way.
 	slices.SortFunc(items, func(a, b workspace.Attachment) int { return cmp.Compare(a.Name, b.Name) })
 	return items, rows.Err()
 }
@@ -51,7 +51,7 @@ func (s *Store) AttachPlugin(ctx context.Context, id, name, digest string, match
 		at := slices.IndexFunc(all, func(a workspace.Attachment) bool { return a.Name == name })
 		switch fresh = at < 0; {
 		case fresh && len(all) >= workspace.MaxPlugins:
-			return false, workspace.Errorf(workspace.Conflict, "The workspace has %d plugins, which is the most there may be. Detach one first.", len(all))
+			return false, workspace.Errorf(workspace.Conflict, "The workspace has %d plugins, and may have no more. Detach one first.", len(all))
 		case !fresh:
 			made.Created = all[at].Created
 			if all[at].Digest == digest {
@@ -86,8 +86,8 @@ func (s *Store) DetachPlugin(ctx context.Context, id, name string, match workspa
 	}))
 }
 
-// touch changes something that belongs to a workspace, and so the workspace:
-// unless fn reports that nothing is new, it gets another revision and an event.
+// touch runs fn, which changes what belongs to a workspace. If fn reports a
+// change, the workspace gets a new revision and an event.
 func (s *Store) touch(ctx context.Context, id string, match workspace.Match, fn func(*sql.Tx) (changed bool, err error)) error {
 	var seq int64
 	err := s.db.update(ctx, func(tx *sql.Tx) error {
@@ -108,7 +108,7 @@ func (s *Store) touch(ctx context.Context, id string, match workspace.Match, fn 
 		if err != nil {
 			return err
 		}
-		seq, err = s.appendEvents(ctx, tx, w.Updated, change{workspace.EventUpdated, w})
+		seq, err = s.appendEvents(ctx, tx, w.Updated, draft{workspace.EventUpdated, w})
 		return err
 	})
 	if err == nil && seq != 0 {

@@ -14,8 +14,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// postgresConns leaves room, in Postgres's default of 100 connections, for a
-// few replicas, each of which is two processes while it is being replaced.
+// postgresConns leaves room in Postgres's default of 100 connections for a few
+// replicas, each of which is two processes during a swap.
 const postgresConns = 16
 
 func openPostgres(raw string) (*DB, error) {
@@ -25,12 +25,12 @@ func openPostgres(raw string) (*DB, error) {
 	}
 	connector, err := pq.NewConnector(dsn)
 	if err != nil {
-		return nil, errors.New("DATABASE_URL is not accepted: " + hidePassword(err.Error(), raw))
+		return nil, errors.New("DATABASE_URL cannot be used: " + hidePassword(err.Error(), raw))
 	}
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(postgresConns)
-	// As many may stay idle as may be open: authentication costs
-	// milliseconds, which a burst would pay again and again.
+	// All may stay idle: a new connection costs milliseconds to authenticate,
+	// which every burst would pay.
 	pool.SetMaxIdleConns(postgresConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return &DB{read: pool, write: pool, dialect: dialect{
@@ -47,24 +47,25 @@ func openPostgres(raw string) (*DB, error) {
 	}}, nil
 }
 
-// eventsChannel is shared by all schemas of a database, which hints can be.
+// eventsChannel is shared by all schemas of a database: a needless hint does no
+// harm.
 const eventsChannel = "workspace_server_events"
 
-// postgresListen connects again whenever the connection is lost, and gives a
-// hint then: it may have missed some.
+// postgresListen connects again whenever it loses the connection, and then calls
+// hint, since it may have missed some.
 func postgresListen(ctx context.Context, dsn string, log *slog.Logger, hint func()) {
 	const soonest, latest = 100 * time.Millisecond, 10 * time.Second
 	l := pq.NewListener(dsn, soonest, latest, func(what pq.ListenerEventType, err error) {
 		if what == pq.ListenerEventDisconnected && err != nil {
-			log.Warn("events of other servers are seen later until the database can be listened to again", "error", err)
+			log.Warn("the events of other servers are late: the connection that listens for them is lost", "error", err)
 		}
 	})
-	// Both that it is closed already and that it is not connected are no news.
+	// Close fails if it is closed already or not connected, which does not matter.
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	if err := l.Listen(eventsChannel); err != nil {
 		if ctx.Err() == nil {
-			log.Error("events of other servers are seen later: the database cannot be listened to", "error", err)
+			log.Error("the events of other servers are late: listening for them failed", "error", err)
 		}
 		return
 	}
@@ -73,7 +74,7 @@ func postgresListen(ctx context.Context, dsn string, log *slog.Logger, hint func
 	}
 }
 
-// postgresDSN adds what the driver would otherwise leave without a limit.
+// postgresDSN adds a limit where the driver has none, and the program's name.
 func postgresDSN(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -95,7 +96,7 @@ func postgresDSN(raw string) (string, error) {
 func hidePassword(text, raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "it cannot be read"
+		return "it is not a URL"
 	}
 	secrets := u.Query()["password"]
 	if password, ok := u.User.Password(); ok {
@@ -129,8 +130,8 @@ func postgresKind(err error) workspace.Kind {
 	return workspace.Internal
 }
 
-// postgresComingUp: what a refused connection means is not known until the
-// time is over. A wrong password or database name does not pass by waiting.
+// postgresComingUp reports whether waiting may help, as it may for a refused
+// connection, but not for a wrong password or database name.
 func postgresComingUp(err error) bool {
 	if errors.Is(err, pq.ErrSSLNotSupported) || errors.Is(err, context.Canceled) {
 		return false

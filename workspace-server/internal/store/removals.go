@@ -66,10 +66,10 @@ func (s *Store) Known(ctx context.Context, id string) (bool, error) {
 	return n > 0, s.db.fail("look for a workspace", err)
 }
 
-// Installation returns the name of this database's workspaces as a whole, which
-// it is given once and for all: another database is another installation.
+// Installation returns the name of this installation, which the first call gives
+// the database for good.
 func (s *Store) Installation(ctx context.Context) (string, error) {
-	// It is asked for at each start, and is there at all but the first.
+	// Every start asks for the name, and only the first has to write.
 	const query = `SELECT id FROM installation WHERE singleton = 1`
 	var id string
 	err := s.db.read.QueryRowContext(ctx, query).Scan(&id)

@@ -7,9 +7,9 @@ import (
 )
 
 // RemoveEvents removes events that happened before a time, the oldest first and
-// at most limit of them, and returns how many. It stops at the first that is
-// newer, even if clocks differ so that older ones follow: what is left has no
-// gaps. Any number of servers may call it at once.
+// at most limit of them, and returns how many. It stops at the first newer event,
+// even if older ones follow because clocks differ: what is left has no gap. Any
+// number of servers may call it at once.
 func (s *Store) RemoveEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	last, err := s.oldEvents(ctx, before, limit)
 	if err != nil || last == 0 {
@@ -17,8 +17,8 @@ func (s *Store) RemoveEvents(ctx context.Context, before time.Time, limit int) (
 	}
 	var removed int64
 	err = s.db.update(ctx, func(tx *sql.Tx) error {
-		// Of two servers that do so at once, one waits here for the other. The
-		// counter and the events go together, so that a reader who finds the
+		// Of two servers that do this at once, one waits here for the other. The
+		// counter changes together with the events, so a reader that finds the
 		// counter below its own place has missed nothing.
 		if _, err := tx.ExecContext(ctx, `
 			UPDATE counters SET n = $1 WHERE name = 'forgotten events' AND n < $1`, last); err != nil {
@@ -34,8 +34,7 @@ func (s *Store) RemoveEvents(ctx context.Context, before time.Time, limit int) (
 	return int(removed), s.db.fail("remove old events", err)
 }
 
-// oldEvents returns the number of the last event of those that may go, 0 if
-// there is none.
+// oldEvents returns the number of the last event that may go, 0 for none.
 func (s *Store) oldEvents(ctx context.Context, before time.Time, limit int) (int64, error) {
 	rows, err := s.db.read.QueryContext(ctx, `SELECT seq, at FROM events ORDER BY seq LIMIT $1`, limit)
 	if err != nil {

@@ -79,15 +79,15 @@ func TestRemoveEvents(t *testing.T) {
 		wantKept(3, "", 4, 5, 6)
 		wantKept(3, made[0].ID)
 		wantKept(6, "")
-		wantGone(2, "", "the first that may be there is 4")
-		wantGone(0, "", "continue after 6, which is the last")
-		wantGone(2, made[5].ID, "Events up to 3 are not kept")
+		wantGone(2, "", "the oldest left, if any, is 4")
+		wantGone(0, "", "continue after 6, the newest")
+		wantGone(2, made[5].ID, "Events up to 3 were removed")
 
 		// When all are gone, numbers go on where they were.
 		wantRemoved(now.Add(time.Hour), 10, 3)
 		wantKept(workspace.Oldest, "")
 		wantKept(6, "")
-		wantGone(5, "", "the first that may be there is 7")
+		wantGone(5, "", "the oldest left, if any, is 7")
 		if last, err := s.LastEvent(ctx); err != nil || last != 6 {
 			t.Errorf("LastEvent() = %d, %v, want 6", last, err)
 		}
@@ -132,7 +132,7 @@ func TestRemoveEventsWhileTheyAreRead(t *testing.T) {
 			for after := int64(0); after < total; {
 				events, err := reader.Events(ctx, "", after, 3)
 				if workspace.KindOf(err) == workspace.Gone {
-					// It starts again, as a client does: from the number it is told.
+					// It starts again, as a client does, after the number in the message.
 					if _, err := fmt.Sscanf(workspace.Message(err), "Events up to %d", &after); err != nil {
 						t.Error(err)
 						return

@@ -21,7 +21,7 @@ func (s *Store) Secrets(ctx context.Context, id string) ([]secret.Secret, error)
 		}
 	}
 	items, err := s.secrets(ctx, id)
-	// By their bytes: the databases would order names each in its way.
+	// The databases would each order names in their own way.
 	slices.SortFunc(items, func(a, b secret.Secret) int { return cmp.Compare(a.Name, b.Name) })
 	return items, s.db.fail("list secrets", err)
 }
@@ -61,7 +61,7 @@ func (s *Store) PutSecret(ctx context.Context, p secret.Place, seal func() (secr
 		}
 		fresh = same == 0
 		if fresh && others >= secret.MaxSecrets {
-			return workspace.Errorf(workspace.Conflict, "There are %d secrets here, which is the most there may be. Delete one first.", others)
+			return workspace.Errorf(workspace.Conflict, "There are %d secrets here, and there may be no more. Delete one first.", others)
 		}
 		sealed, err := seal()
 		if err != nil {

@@ -49,8 +49,8 @@ func sqlitePool(path string, conns int, extra url.Values) (*sql.DB, error) {
 		// An event that a client has seen must survive a power cut.
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"1"},
-		// A transaction that first reads and then wants to write could not be
-		// made to wait; it would fail.
+		// A transaction that read before its first write could not wait for
+		// another writer; it would fail.
 		"_txlock": {"immediate"},
 	}
 	for name, values := range extra {
@@ -76,7 +76,7 @@ func sqliteKind(err error) workspace.Kind {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return workspace.Conflict
 	}
-	switch e.Code() & 0xff { // the rest of the code says more, but not to us
+	switch e.Code() & 0xff { // the other bits only add detail
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_FULL:
 		return workspace.Unavailable
 	}

@@ -8,25 +8,24 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// idle is the condition that a workspace has had nothing to do for as long as
-// its owner lets it. An agent that runs counts by what it did last, and not by
-// its heartbeats.
+// idle returns the condition that a workspace has been idle for as long as its
+// owner allows. What its agent did last counts, and not its heartbeats.
 func (s *Store) idle() string {
 	return `w.state = 'running' AND w.idle_minutes > 0 AND a.generation = w.generation AND a.active_tasks = 0
 		AND a.active + w.idle_minutes * 60000 <= ` + s.db.dialect.now
 }
 
-// Idle implements workspace.Desk. Of two servers that find the same one idle,
+// Idle implements workspace.Desk. If two servers find the same workspace idle,
 // the second finds it hibernating.
 func (s *Store) Idle(ctx context.Context) error {
 	ids, err := s.ids(ctx, `
 		SELECT w.id FROM workspaces w JOIN agents a ON a.workspace = w.id WHERE `+s.idle()+` ORDER BY a.active LIMIT 100`)
 	if err != nil {
-		return s.db.fail("look for workspaces without anything to do", err)
+		return s.db.fail("look for idle workspaces", err)
 	}
 	for _, id := range ids {
-		_, err := s.change(ctx, id, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
-			// It may have been given something meanwhile.
+		_, err := s.transition(ctx, id, workspace.ByServer, func(ctx context.Context, tx *sql.Tx, old workspace.Work, _ int64) (workspace.Work, bool, error) {
+			// A message may have arrived meanwhile.
 			var n int
 			err := tx.QueryRowContext(ctx, `
 				SELECT COUNT(*) FROM workspaces w JOIN agents a ON a.workspace = w.id WHERE w.id = $1 AND `+s.idle(), id).Scan(&n)
@@ -36,7 +35,7 @@ func (s *Store) Idle(ctx context.Context) error {
 			return old.Ask(workspace.Idle, s.now())
 		})
 		if err != nil && workspace.KindOf(err) != workspace.NotFound {
-			return s.db.fail("hibernate a workspace without anything to do", err)
+			return s.db.fail("hibernate an idle workspace", err)
 		}
 	}
 	return nil
@@ -47,7 +46,7 @@ func (s *Store) Silent(ctx context.Context) ([]string, error) {
 	ids, err := s.ids(ctx, `
 		SELECT w.id FROM workspaces w JOIN agents a ON a.workspace = w.id
 		WHERE w.state = 'running' AND a.generation = w.generation AND a.lease_until <= `+s.db.dialect.now)
-	return ids, s.db.fail("look for agents that are not heard of", err)
+	return ids, s.db.fail("look for silent agents", err)
 }
 
 func (s *Store) ids(ctx context.Context, query string) ([]string, error) {
@@ -84,7 +83,7 @@ func (s *Store) RemoveTransitions(ctx context.Context, before time.Time, limit i
 	return int(n), s.db.fail("remove old transitions", err)
 }
 
-// Lag returns for how long the workspace has been due that has waited longest.
+// Lag returns how long the workspace that has waited longest has been due.
 func (s *Store) Lag(ctx context.Context) (time.Duration, error) {
 	now := s.now().UnixMilli()
 	var due int64

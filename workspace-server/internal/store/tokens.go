@@ -11,8 +11,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// lastUsedStep is how exactly it is known when a token was used last: a write
-// for each request would cost more than the request.
+// lastUsedStep is how exact a token's last use is: a write for each request would
+// cost more than the request.
 const lastUsedStep = time.Minute
 
 var _ token.Store = (*Store)(nil)
@@ -38,9 +38,9 @@ func (s *Store) CreateToken(ctx context.Context, t token.Token, hash string) err
 	}))
 }
 
-// CreateAgentToken stores a token of one generation of a workspace, and deletes
-// those of earlier ones. A second one of the same generation leaves the first as
-// it is, since it may be in use already.
+// CreateAgentToken stores a token for one generation of a workspace, and deletes
+// the tokens of earlier generations. Other tokens of the same generation stay,
+// since an agent may already use one.
 func (s *Store) CreateAgentToken(ctx context.Context, t token.Token, hash string, generation int64) error {
 	return s.db.fail("create a token", s.db.update(ctx, func(tx *sql.Tx) error {
 		if _, err := lock(ctx, tx, t.Workspace); err != nil {
@@ -59,8 +59,8 @@ func (s *Store) CreateAgentToken(ctx context.Context, t token.Token, hash string
 	}))
 }
 
-// EnsureToken stores a token unless its secret is known already, and reports
-// whether that is good for anything: a token that was revoked stays revoked.
+// EnsureToken stores a token unless its secret is stored already, and reports
+// whether the secret is accepted: a revoked token stays revoked.
 func (s *Store) EnsureToken(ctx context.Context, t token.Token, hash string) (bool, error) {
 	var good bool
 	err := s.db.update(ctx, func(tx *sql.Tx) error {
@@ -97,7 +97,7 @@ func byHash(ctx context.Context, q querier, hash string) (token.Token, error) {
 	return scanToken(q.QueryRowContext(ctx, `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1`, hash))
 }
 
-// HasAdmin reports whether there is a token of the role admin that is good.
+// HasAdmin reports whether there is a valid token with the role admin.
 func (s *Store) HasAdmin(ctx context.Context) (bool, error) {
 	var n int
 	err := s.db.read.QueryRowContext(ctx, `
@@ -129,24 +129,23 @@ func (s *Store) Authenticate(ctx context.Context, hash string) (token.Token, err
 	return t, s.db.fail("note the use of a token", err)
 }
 
-// whyUnknown returns why a secret is that of no token.
+// whyUnknown returns why no token has a secret.
 func whyUnknown(ctx context.Context, q querier, hash string) error {
 	var id string
 	err := q.QueryRowContext(ctx, `SELECT workspace FROM removed_tokens WHERE hash = $1`, hash).Scan(&id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return workspace.Errorf(workspace.Unauthorized, "This token is not known. Check that it is whole, or ask an administrator for another one.")
+		return workspace.Errorf(workspace.Unauthorized, "This token is not known. Check that it is complete, or ask an administrator for another one.")
 	case err != nil:
 		return err
 	}
 	return workspace.Errorf(workspace.Gone, "Workspace %q was removed, and this token went with it.", id)
 }
 
-// keepTokens records which tokens go with a workspace and all below it, which
-// are to be deleted in the same transaction. Those that are not good any more
-// are forgotten.
+// keepTokens records the valid tokens of a workspace and of all below it, which
+// the same transaction is about to delete.
 func keepTokens(ctx context.Context, tx *sql.Tx, id string, now int64) error {
-	// A token that is being made for one of them is waited for.
+	// This waits for transactions that make tokens for them.
 	if _, err := tx.ExecContext(ctx, below("$1")+`
 		UPDATE workspaces SET revision = revision WHERE id IN (SELECT id FROM below)`, id); err != nil {
 		return err

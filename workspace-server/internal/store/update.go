@@ -38,7 +38,7 @@ func (s *Store) Update(ctx context.Context, id string, patch workspace.Patch, ma
 		if err := replace(ctx, tx, old, w); err != nil {
 			return err
 		}
-		seq, err = s.appendEvents(ctx, tx, w.Updated, change{workspace.EventUpdated, w})
+		seq, err = s.appendEvents(ctx, tx, w.Updated, draft{workspace.EventUpdated, w})
 		return err
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// requestsKept is how long a create is recognised when it is sent again.
+// requestsKept is how long the store recognises a create that is sent again.
 const requestsKept = 24 * time.Hour
 
 // Store implements workspace.Store and workspace.EventLog.
@@ -27,8 +27,8 @@ var (
 	_ workspace.EventLog = (*Store)(nil)
 )
 
-// New returns a store in db. It calls committed, which must not block, after
-// each commit that wrote events, with the last one's number.
+// New returns a store in db. After each commit that wrote events it calls
+// committed, which must not block, with the last event's number.
 func New(db *DB, committed func(seq int64)) *Store {
 	return &Store{db: db, committed: committed, now: time.Now}
 }
@@ -82,7 +82,7 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 	var seq int64
 	err := update(ctx, func(tx *sql.Tx) error {
 		if req.Key != "" {
-			isNew, err := s.claim(ctx, tx, w, req)
+			isNew, err := s.recordRequest(ctx, tx, w, req)
 			if err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func (s *Store) Create(ctx context.Context, w workspace.Workspace, req workspace
 			return err
 		}
 		var err error
-		seq, err = s.appendEvents(ctx, tx, w.Created, change{workspace.EventCreated, w})
+		seq, err = s.appendEvents(ctx, tx, w.Created, draft{workspace.EventCreated, w})
 		return err
 	})
 	if err != nil {
@@ -147,8 +147,8 @@ func insertLabels(ctx context.Context, tx *sql.Tx, w workspace.Workspace) error 
 	return nil
 }
 
-// AgeLabels gives the labels of a server of before, which may have gone on for a
-// while after this one's schema was there, what they lack to be searched.
+// AgeLabels gives labels of a previous version the times that List needs to find
+// them. Such a server may have gone on for a while after the migration.
 func (s *Store) AgeLabels(ctx context.Context) error {
 	var n int
 	err := s.db.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM labels WHERE created = 0`).Scan(&n)
@@ -162,9 +162,9 @@ func (s *Store) AgeLabels(ctx context.Context) error {
 // fold returns a text without its case.
 func fold(text string) string { return strings.ToLower(strings.ToUpper(text)) }
 
-// claim records that req was answered with w, and returns false if it had been
-// answered before. Of two servers that claim at once one waits for the other.
-func (s *Store) claim(ctx context.Context, tx *sql.Tx, w workspace.Workspace, req workspace.Request) (bool, error) {
+// recordRequest stores w as the answer to req, and returns false if req has an
+// answer already. Of two servers that do so at once, one waits for the other.
+func (s *Store) recordRequest(ctx context.Context, tx *sql.Tx, w workspace.Workspace, req workspace.Request) (bool, error) {
 	now := s.now()
 	if _, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE created < $1`,
 		now.Add(-requestsKept).UnixMilli()); err != nil {
@@ -200,7 +200,7 @@ type querier interface {
 }
 
 func replay(ctx context.Context, q querier, req workspace.Request) (workspace.Workspace, bool, error) {
-	w := workspace.Workspace{Labels: workspace.Labels{}} // answers of before there were labels have none
+	w := workspace.Workspace{Labels: workspace.Labels{}} // the first version's answers have none
 	var fingerprint, answer string
 	err := q.QueryRowContext(ctx, `SELECT fingerprint, answer FROM requests WHERE id = $1`, req.Key).
 		Scan(&fingerprint, &answer)
@@ -211,7 +211,7 @@ func replay(ctx context.Context, q querier, req workspace.Request) (workspace.Wo
 		return w, false, err
 	case fingerprint != req.Fingerprint:
 		return w, false, workspace.Errorf(workspace.Conflict,
-			"This Idempotency-Key was used for another request. Use a new key for a new request.")
+			"This Idempotency-Key belongs to another request. Use a new key for each new request.")
 	}
 	return w, true, json.Unmarshal([]byte(answer), &w)
 }
