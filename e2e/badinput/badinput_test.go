@@ -198,7 +198,7 @@ func TestMissing(t *testing.T) {
 	}{
 		{"neither engine nor Go", []string{"docker", "go"}, nil, "dev", `^dev-host: neither a Docker engine nor Go is here: install`},
 		{"no Go on the host", []string{"go"}, nil, "dev-host", `^dev-host: .*Go.* install`},
-		{"no permission", nil, map[string]string{"docker": "echo '" + permission + "' >&2; exit 1"}, "dev", `^dev: no permission to use Docker: add yourself to its group`},
+		{"no permission", nil, map[string]string{"docker": "echo '" + permission + "' >&2; exit 1"}, "dev", `^dev: you may not use Docker: add yourself to its group`},
 		{"no compose", nil, map[string]string{"docker": `[ "$1" = version ] && echo 28.0.0 && exit; echo "docker: 'compose' is not a docker command." >&2; exit 1`}, "dev", `^dev: this Docker has no compose: install`},
 		{"no Go for the benchmark", []string{"go"}, nil, "bench", `^bench: .*needs Go`},
 	}
@@ -213,12 +213,12 @@ func TestMissing(t *testing.T) {
 func TestJunk(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
-		{"no assignment", "what is this\n", `\.env:1: is not NAME=value`},
+		{"no assignment", "what is this\n", `\.env:1: this line is not NAME=value`},
 		{"binary", "\x00\x01\x02\xff\n", `\.env`},
 		{"port", "PLATFORM_PORT=eighty\n", `\.env:1: PLATFORM_PORT must be a port`},
 		{"port out of range", "UID=1000\nPLATFORM_PORT=70000\n", `\.env:2: PLATFORM_PORT must be a port`},
 		{"command", "COMPOSE_PROJECT_NAME=$(touch planted)\n", `\.env:1: COMPOSE_PROJECT_NAME takes`},
-		{"Windows", "UID=1000\r\n", `\.env:1: has a Windows line ending`},
+		{"Windows", "UID=1000\r\n", `\.env:1: this line ends as on Windows`},
 	}
 	l := prepare(t, loop.Host)
 	for _, tt := range tests {

@@ -50,7 +50,7 @@ POSTGRES_PASSWORD=golden-password
 // devOnly are the parts of the repository that production must not need.
 var devOnly = []string{
 	"docker-compose.dev.yml", "workspace-server/Dockerfile.dev", "workspace-server/.air.toml",
-	"devloop", "e2e", "scripts", "Makefile", ".env.example",
+	"devloop", "e2e", "tools", "scripts", "Makefile", ".env.example",
 	".devcontainer", ".vscode", ".ci", ".github", ".editorconfig",
 }
 

@@ -129,13 +129,13 @@ func TestEnvRefuses(t *testing.T) {
 		password = "POSTGRES_PASSWORD takes A-Z, a-z, 0-9, . _ ~ and - only, as it becomes part of a URL: correct it, or remove the line to get a random one\n"
 	)
 	for _, test := range []struct{ content, want string }{
-		{"no assignment", "1: is not NAME=value: correct it, or remove the line\n"},
-		{"A=1\n\n=1\n", "3: is not NAME=value: correct it, or remove the line\n"},
-		{"9A=1\n", "1: is not NAME=value: correct it, or remove the line\n"},
+		{"no assignment", "1: this line is not NAME=value: correct or remove it\n"},
+		{"A=1\n\n=1\n", "3: this line is not NAME=value: correct or remove it\n"},
+		{"9A=1\n", "1: this line is not NAME=value: correct or remove it\n"},
 		{"export A=1\n", "1: 'export A' is no name: write NAME=value, or remove the line\n"},
 		{"A =1\n", "1: 'A ' is no name: write NAME=value, or remove the line\n"},
-		{"A=1\r\nB=2\r\n", "1: has a Windows line ending: save the file with LF\n"},
-		{"A=1\n\r\n", "2: has a Windows line ending: save the file with LF\n"},
+		{"A=1\r\nB=2\r\n", "1: this line ends as on Windows: save the file with LF\n"},
+		{"A=1\n\r\n", "2: this line ends as on Windows: save the file with LF\n"},
 		{"PLATFORM_PORT=\n", "1: PLATFORM_PORT " + port},
 		{"PLATFORM_PORT=0\n", "1: PLATFORM_PORT " + port},
 		{"PLATFORM_PORT=08080\n", "1: PLATFORM_PORT " + port},
@@ -166,7 +166,7 @@ func TestEnvRefuses(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		eachShell(t, func(t *testing.T, r *repo) {
 			r.mkdir(filepath.Join(r.dir, ".env"))
-			r.want("env", "env: REPO/.env cannot be read: mend its permissions, or remove it\n", 1)
+			r.want("env", "env: REPO/.env cannot be read: change its permissions, or remove it\n", 1)
 		})
 	})
 }
@@ -215,7 +215,7 @@ func TestEnvOfMovedCheckout(t *testing.T) {
 		if err := os.Rename(r.dir, moved.dir); err != nil {
 			t.Fatal(err)
 		}
-		moved.want("env", "env: this checkout was at "+r.dir+": it gets a project name and ports of its own; containers and data stay with "+project+"\n", 0)
+		moved.want("env", "env: this checkout was at "+r.dir+": it gets a new project name and new ports; its containers and data stay with "+project+"\n", 0)
 		if now := moved.setting("COMPOSE_PROJECT_NAME"); now == project {
 			t.Errorf("the project name is still %s", now)
 		}

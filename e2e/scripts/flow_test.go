@@ -39,7 +39,7 @@ const composeUp = "docker compose -f docker-compose.yml -f docker-compose.dev.ym
 
 func TestDev(t *testing.T) {
 	const (
-		groupLine   = "dev: no permission to use Docker: add yourself to its group ('sudo usermod -aG docker $USER', then log in again)\n"
+		groupLine   = "dev: you may not use Docker: add yourself to its group ('sudo usermod -aG docker $USER', then log in again)\n"
 		composeLine = "dev: this Docker has no compose: install its plugin, docker-compose-plugin\n"
 		nothingLine = "dev-host: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n"
 		up          = "up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
@@ -81,7 +81,7 @@ func TestDev(t *testing.T) {
 			name: "running already, with another image", docker: strings.Replace(dockerRunning, `| "image`, `) echo sha256:0; exit ;; "image`, 1),
 			prepare: func(r *repo) { r.write(".env", "COMPOSE_PROJECT_NAME=mine\n") },
 			want: strings.Replace(followLines, "platform\n",
-				"platform\nthe image has changed since this container was made: 'make down', then 'make dev', takes the new one\n", 1),
+				"platform\nthe image is newer than this container: run 'make down', then 'make dev', to use it\n", 1),
 		},
 		{
 			name: "stopped, made by an editor", docker: dockerStopped,
@@ -98,7 +98,7 @@ func TestDev(t *testing.T) {
 		},
 		{
 			name: "image of before", docker: strings.Replace(dockerUp, "*) echo \"", `*" build platform") echo 'no such host'; exit 17 ;;`+"\n*) echo \"", 1),
-			want: "no such host\nthe dev image could not be built: going on with the one that is here\n" + composeUp + up,
+			want: "no such host\nthe dev image cannot be built: this uses the previous one\n" + composeUp + up,
 		},
 		{
 			name: "no image", code: 1,
@@ -107,11 +107,11 @@ func TestDev(t *testing.T) {
 		},
 		{
 			name: "database of another .env", docker: strings.Replace(dockerUp, "exit 1", "", 1), code: 1,
-			want: "dev: the database of this checkout has a password that was in .env, which is gone: put it back, or 'make rebuild' for a clean database\n",
+			want: "dev: the database of this checkout has the password of an .env that is gone: put that file back, or run 'make rebuild' for a clean database\n",
 		},
 		{
 			name: "junk in .env", docker: dockerUp, prepare: func(r *repo) { r.write(".env", "junk\n") },
-			want: "env: REPO/.env:1: is not NAME=value: correct it, or remove the line\n", code: 1,
+			want: "env: REPO/.env:1: this line is not NAME=value: correct or remove it\n", code: 1,
 		},
 		{
 			name: "dev container", vars: []string{"DEV_CONTAINER=1"}, prepare: func(r *repo) { r.command("devloop", `echo "devloop $*"`) },
@@ -154,12 +154,12 @@ func TestInitialize(t *testing.T) {
 		{name: "running", docker: dockerRunning, want: composeUp + "build platform\n"},
 		{
 			name: "running, with another image", docker: strings.Replace(dockerRunning, `| "image`, `) echo sha256:0; exit ;; "image`, 1),
-			want: composeUp + "build platform\nthe image has changed since this container was made: \"Rebuild Container\" takes the new one\n",
+			want: composeUp + "build platform\nthe image is newer than this container: run \"Rebuild Container\" to use it\n",
 		},
 		{name: "stopped", docker: dockerStopped, want: composeUp + "build platform\n" + create},
 		{name: "production", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1), want: composeUp + "build platform\n" + create},
-		{name: "engine down", docker: dockerDown, want: "initialize: no Docker engine answers: start it, or use 'make dev-host'\n", code: 1},
-		{name: "junk in .env", docker: dockerUp, env: "junk\n", want: "env: REPO/.env:1: is not NAME=value: correct it, or remove the line\n", code: 1},
+		{name: "engine down", docker: dockerDown, want: "initialize: no Docker engine answers: start one, or use 'make dev-host'\n", code: 1},
+		{name: "junk in .env", docker: dockerUp, env: "junk\n", want: "env: REPO/.env:1: this line is not NAME=value: correct or remove it\n", code: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
@@ -213,7 +213,7 @@ func TestWarm(t *testing.T) {
 		}
 		r.command("go", each)
 		r.want("warm", "workspace-server: go mod download\ndevloop: go mod download\n"+
-			"no network\ne2e: not all of its modules are here\ntools: go mod download\ndockerlint: go mod download\n"+
+			"no network\ne2e: some of its modules cannot be downloaded\ntools: go mod download\ndockerlint: go mod download\n"+
 			"workspace-server: go build ./...\ndevloop: go build ./...\n", 0)
 	})
 }
@@ -277,8 +277,8 @@ done`
 			name: "no Go here, and something is wrong", docker: strings.Replace(dockerUp, "*) echo \"", `*" scripts/check") exit 3 ;;`+"\n*) echo \"", 1), code: 1,
 			want: "ok  compose files\n" + built,
 		},
-		{name: "nothing", want: noDocker + "check: needs Go and shellcheck, or a Docker engine for the dev image, which has them\n", code: 1},
-		{name: "Go only", golang: true, want: noDocker + "check: needs Go and shellcheck, or a Docker engine for the dev image, which has them\n", code: 1},
+		{name: "nothing", want: noDocker + "check: this needs Go and shellcheck, or a Docker engine: the dev image has both\n", code: 1},
+		{name: "Go only", golang: true, want: noDocker + "check: this needs Go and shellcheck, or a Docker engine: the dev image has both\n", code: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
@@ -334,7 +334,7 @@ func TestNeedsEngine(t *testing.T) {
 		t.Run(script, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
 				r.command("docker", dockerDown)
-				r.want(script, script+": no Docker engine answers: start it, or use 'make dev-host'\n", 1)
+				r.want(script, script+": no Docker engine answers: start one, or use 'make dev-host'\n", 1)
 				r.want(script, script+": this is the dev container: run 'make "+script+"' outside of it\n", 1, "DEV_CONTAINER=1")
 			})
 		})

@@ -120,12 +120,19 @@ func (r *repo) setting(name string) string {
 // command puts a program on PATH that runs these lines of shell.
 func (r *repo) command(name, lines string) {
 	r.t.Helper()
+	r.program(filepath.Join(r.bin, name), lines)
+}
+
+// program makes a program that runs these lines of shell.
+func (r *repo) program(path, lines string) {
+	r.t.Helper()
+	r.mkdir(filepath.Dir(path))
 	content := "#!" + filepath.Join(r.bin, "sh") + "\n" + lines + "\n"
 	// A program that another test starts meanwhile would inherit the file open
 	// for writing, and this one could not be run (execve(2), ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	if err := os.WriteFile(filepath.Join(r.bin, name), []byte(content), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 		return err
 	}
 	if *rounds < 1 || *warm < 0 {
-		return errors.New("-rounds has to be at least 1, -warm at least 0")
+		return errors.New("-rounds must be at least 1, -warm at least 0")
 	}
 	var groups []*group
 	defer func() {

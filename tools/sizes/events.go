@@ -191,7 +191,7 @@ func account(last int64, writes []write, got [][]arrival) (each, all []time.Dura
 			case a.id != strconv.FormatInt(want, 10) || e.Seq != want:
 				return nil, nil, fmt.Errorf("client %d: event %s with seq %d came after %d", client, a.id, e.Seq, want-1)
 			case i >= len(writes):
-				return nil, nil, fmt.Errorf("client %d: nobody caused event %s: %.300s", client, a.id, a.data)
+				return nil, nil, fmt.Errorf("client %d: no one caused event %s: %.300s", client, a.id, a.data)
 			case e.Type != "workspace.created" || e.Workspace != writes[i].workspace:
 				return nil, nil, fmt.Errorf("client %d: event %s is %s of %s, want workspace.created of %s", client, a.id, e.Type, e.Workspace, writes[i].workspace)
 			}

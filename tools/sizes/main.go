@@ -44,11 +44,11 @@ func read(args []string) (sizes, error) {
 	case f.NArg() > 0:
 		return s, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case s.workspaces < 1000 || s.revisions < 5:
-		return s, errors.New("-workspaces has to be at least 1000, -revisions at least 5")
+		return s, errors.New("-workspaces must be at least 1000, -revisions at least 5")
 	case s.agents < 1 || s.agents > s.workspaces/10:
-		return s, errors.New("-agents has to be at least 1, and at most a tenth of -workspaces")
+		return s, errors.New("-agents must be at least 1, and at most a tenth of -workspaces")
 	case s.streams < 2 || s.requests < 2 || s.writes < 1 || s.pace < 0 || s.beats <= 0:
-		return s, errors.New("-streams and -requests have to be at least 2, -writes at least 1, -beats above 0")
+		return s, errors.New("-streams and -requests must be at least 2, -writes at least 1, -beats above 0")
 	}
 	return s, nil
 }

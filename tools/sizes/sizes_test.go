@@ -27,7 +27,7 @@ func TestAccount(t *testing.T) {
 		{"one came twice", []arrival{good[0], good[0], good[1]}, "client 1: event 8 with seq 8 came after 8"},
 		{"the order differs", []arrival{good[1], good[0]}, "client 1: event 9 with seq 9 came after 7"},
 		{"one of another", []arrival{good[0], event(9, "ws_c", 15)}, "client 1: event 9 is workspace.created of ws_c, want workspace.created of ws_b"},
-		{"one too many", []arrival{good[0], good[1], event(10, "ws_c", 20)}, "client 1: nobody caused event 10"},
+		{"one too many", []arrival{good[0], good[1], event(10, "ws_c", 20)}, "client 1: no one caused event 10"},
 		{"two numbers", []arrival{{"8", strings.Replace(good[0].data, "8", "9", 1), began}}, "client 1: event 8 with seq 9 came after 7"},
 		{"no JSON", []arrival{{"8", "{", began}}, "client 1: event 8: unexpected end of JSON input"},
 	}
@@ -161,12 +161,12 @@ func TestRead(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"", ""},
 		{"-workspaces 1000 -agents 100", ""},
-		{"-workspaces 999", "-workspaces has to be at least 1000"},
-		{"-revisions 4", "-workspaces has to be at least 1000, -revisions at least 5"},
-		{"-agents 0", "-agents has to be at least 1"},
-		{"-agents 1001", "-agents has to be at least 1, and at most a tenth"},
-		{"-streams 1", "-streams and -requests have to be at least 2"},
-		{"-beats 0s", "-streams and -requests have to be at least 2"},
+		{"-workspaces 999", "-workspaces must be at least 1000"},
+		{"-revisions 4", "-workspaces must be at least 1000, -revisions at least 5"},
+		{"-agents 0", "-agents must be at least 1"},
+		{"-agents 1001", "-agents must be at least 1, and at most a tenth"},
+		{"-streams 1", "-streams and -requests must be at least 2"},
+		{"-beats 0s", "-streams and -requests must be at least 2"},
 		{"fast", `unexpected argument "fast"`},
 	}
 	for _, tt := range tests {
