@@ -118,7 +118,7 @@ func TestAgentIsAProcess(t *testing.T) {
 	if got, err := driver.Inspect(t.Context(), "ws_a"); err != nil || got.State != provision.Exited || got.ExitCode != exitUnwanted {
 		t.Errorf("Inspect of an unwanted agent = %+v, %v, want exit code %d; its log:\n%s", got, err, exitUnwanted, log)
 	}
-	if !strings.Contains(log, "does not want this agent any more: heartbeat: 410 Gone") || strings.Contains(log, "wst_x") {
+	if !strings.Contains(log, "no longer wants this agent: heartbeat: 410 Gone") || strings.Contains(log, "wst_x") {
 		t.Errorf("the log does not say why the agent ended, or it has the token:\n%s", log)
 	}
 }

@@ -1,10 +1,10 @@
-// Package a2a passes a message on to the agent of a workspace, and its answer
-// back. It knows no version of the A2A protocol: bodies pass byte for byte, and
-// of the headers those that begin with A2A-.
+// Package a2a passes a message to the agent of a workspace, and the answer back. It
+// knows no version of the A2A protocol: bodies pass byte for byte, as do the headers
+// that begin with A2A-.
 //
-// An agent is either where a provisioner has put it, or at a URL that was
-// registered for it. Nobody vouches for such a URL: it leads to the addresses
-// that everybody can reach, and to networks that an administrator named.
+// An agent is at the address that a driver gave it, or at a URL that it registered.
+// No one vouches for such a URL, so it may lead only to public addresses and to the
+// networks that an administrator named.
 package a2a
 
 import (
@@ -34,8 +34,8 @@ const MaxBody = 10 << 20
 const (
 	dialTimeout = 5 * time.Second
 
-	// silence is how long an agent may send nothing, before its answer and
-	// within it. Agents think for minutes.
+	// silence is how long an agent may send nothing, before its answer and within
+	// it. Agents think for minutes.
 	silence = 5 * time.Minute
 
 	maxAnswerHeader = 64 << 10 // bytes
@@ -43,20 +43,20 @@ const (
 
 // Target is where an agent is.
 type Target struct {
-	// Address is the host:port that a provisioner gave the agent. It is
-	// dialled whatever it is.
+	// Address is the host:port that a driver gave the agent. The guard does not
+	// apply to it.
 	Address string
 
-	// URL, if it is not empty, takes the place of Address.
+	// URL takes the place of Address, unless it is empty.
 	URL string
 }
 
-// Options are what New needs to know.
+// Options are the settings of a Proxy.
 type Options struct {
-	// Networks are where URLs may lead to, besides public addresses.
+	// Networks are the networks that URLs may lead to besides public addresses.
 	Networks []netip.Prefix
 
-	// Stopping is done when streams have to end.
+	// Stopping is done when streams must end.
 	Stopping context.Context
 }
 
@@ -82,8 +82,8 @@ func New(opts Options) *Proxy {
 	}
 }
 
-// transport returns one that asks no proxy, and keeps no connection: a message
-// that goes out on one that the agent is about to close would be lost, and must
+// transport returns a transport that asks no proxy and keeps no connection: a
+// message on a connection that the agent is about to close would be lost, and must
 // not be sent again.
 func transport(dialer *net.Dialer) *http.Transport {
 	return &http.Transport{
@@ -96,11 +96,10 @@ func transport(dialer *net.Dialer) *http.Transport {
 	}
 }
 
-// Deliver sends the body of r, which was read before, to an agent and answers
-// r with what the agent answers. It sends it once at most. It fails, before it
-// has written anything, with Unavailable when the agent got nothing, and with
-// BadGateway when it did, or when it cannot be reached at all. An answer that
-// breaks off later is an error too.
+// Deliver sends body, which the caller read from r, to an agent at most once, and
+// answers r with the agent's answer. Before it has written anything it fails with
+// Unavailable if the agent got nothing, and with BadGateway if it may have got the
+// message or can never be reached. An answer that breaks off later is an error too.
 func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body []byte) error {
 	endpoint, transport, err := p.route(to)
 	if err != nil {
@@ -111,7 +110,7 @@ func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body 
 	patience := time.AfterFunc(p.silence+2*dialTimeout, func() { cancel(silent{}) })
 	defer patience.Stop()
 
-	// Once there is a connection, nobody knows how much the agent got.
+	// Once there is a connection, no one knows how much the agent got.
 	var connected atomic.Bool
 	out, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
@@ -120,7 +119,7 @@ func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body 
 		},
 	}), http.MethodPost, endpoint.String(), bytes.NewReader(body))
 	if err != nil {
-		return workspace.Wrap(workspace.BadGateway, "The agent has an address that cannot be used.", err)
+		return workspace.Wrap(workspace.BadGateway, "The address of the agent cannot be used. Restart its workspace.", err)
 	}
 	out.Header = outgoing(r, w.Header().Get("X-Request-Id"))
 	resp, err := transport.RoundTrip(out)
@@ -136,25 +135,25 @@ func (p *Proxy) Deliver(w http.ResponseWriter, r *http.Request, to Target, body 
 	return p.pass(ctx, cancel, w, resp, patience)
 }
 
-// route returns where a message goes, and by what.
+// route returns where a message goes, and by which transport.
 func (p *Proxy) route(to Target) (*url.URL, *http.Transport, error) {
 	if to.URL == "" {
 		if to.Address == "" {
-			return nil, nil, workspace.Errorf(workspace.Unavailable, "The agent has no address yet. Try again.")
+			return nil, nil, workspace.Errorf(workspace.Unavailable, "The agent has no address yet. Try again soon.")
 		}
 		return &url.URL{Scheme: "http", Host: to.Address, Path: "/"}, p.trusted, nil
 	}
-	// It was checked when it was registered, perhaps by an older server.
+	// The URL was checked when the agent registered, but perhaps by an older server.
 	err := workspace.CheckAgentURL(to.URL)
 	if err != nil {
-		return nil, nil, workspace.Wrap(workspace.BadGateway, "The agent has registered a URL that cannot be used.", err)
+		return nil, nil, workspace.Wrap(workspace.BadGateway, "The agent registered a URL that cannot be used. It must register another.", err)
 	}
 	endpoint, err := url.Parse(to.URL)
 	return endpoint, p.guarded, err
 }
 
-// outgoing returns the headers that an agent gets. Whose message it is, and by
-// which token, is not among them.
+// outgoing returns the headers that an agent gets. They tell neither the sender nor
+// its token.
 func outgoing(r *http.Request, id string) http.Header {
 	h := http.Header{
 		"User-Agent":      {"workspace-server"},
@@ -173,8 +172,8 @@ func outgoing(r *http.Request, id string) http.Header {
 	return h
 }
 
-// copyProtocol copies the headers of the A2A protocol, except for those that
-// are meant for the connection only.
+// copyProtocol copies the headers of the A2A protocol, except those that are for one
+// connection only.
 func copyProtocol(to, from http.Header) {
 	hop := map[string]bool{}
 	for _, list := range from["Connection"] {
@@ -189,7 +188,7 @@ func copyProtocol(to, from http.Header) {
 	}
 }
 
-// cause returns why ctx was cancelled, if that is what err is about.
+// cause returns why ctx was cancelled or, if it was not, err.
 func cause(ctx context.Context, err error) error {
 	if why := context.Cause(ctx); why != nil {
 		return why
@@ -204,25 +203,25 @@ func (p *Proxy) explain(err error, connected bool) error {
 	switch {
 	case isDenied:
 		return workspace.Wrap(workspace.BadGateway,
-			"The agent's URL leads to an address that the server does not call. An administrator can allow its network, with AGENT_NETWORKS.", err)
+			"The agent's URL leads to an address that the server does not call. An administrator can allow its network in AGENT_NETWORKS.", err)
 	case isUntrusted:
-		return workspace.Wrap(workspace.BadGateway, "The agent's certificate is not one that the server trusts.", err)
+		return workspace.Wrap(workspace.BadGateway, "The server does not trust the agent's certificate. The agent needs one from a public authority.", err)
 	case !connected:
-		return workspace.Wrap(workspace.Unavailable, "The agent cannot be reached at the moment. It got nothing; try again.", err)
+		return workspace.Wrap(workspace.Unavailable, "The agent cannot be reached at the moment. It got nothing; try again soon.", err)
 	case errors.Is(err, silent{}):
 		return workspace.Wrap(workspace.BadGateway, fmt.Sprintf(
-			"The agent did not answer within %v. It may have got the message, so ask it before you send that again.", p.silence,
+			"The agent did not answer within %v. It may have got the message, so ask it before you send the message again.", p.silence,
 		), err)
 	}
 	return workspace.Wrap(workspace.BadGateway,
-		"The agent ended without an answer. It may have got the message, so ask it before you send that again.", err)
+		"The agent ended without an answer. It may have got the message, so ask it before you send the message again.", err)
 }
 
-// silent and stopped are why a message that is under way is given up.
+// silent and stopped are the reasons to give up a message under way.
 type (
 	silent  struct{}
 	stopped struct{}
 )
 
 func (silent) Error() string  { return "the agent sent nothing for too long" }
-func (stopped) Error() string { return "the server stops" }
+func (stopped) Error() string { return "the server is stopping" }

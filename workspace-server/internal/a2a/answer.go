@@ -19,17 +19,17 @@ func checkAnswer(resp *http.Response) error {
 	encoding := resp.Header.Get("Content-Encoding")
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return unusable("The agent answered with the redirect %d, which is not followed. It has to register the URL that it is at.", resp.StatusCode)
+		return unusable("The agent answered with the redirect %d, which the server does not follow. The agent must register its final URL.", resp.StatusCode)
 	case resp.StatusCode < 200 || resp.StatusCode > 599:
-		return unusable("The agent answered with the status %d, which is none of an answer.", resp.StatusCode)
+		return unusable("The agent answered with the status %d, which no answer may have.", resp.StatusCode)
 	case encoding != "" && encoding != "identity":
-		return unusable("The agent answered with the Content-Encoding %.40q, which it was not asked for.", encoding)
+		return unusable("The agent answered with the Content-Encoding %.40q, which the server did not ask for.", encoding)
 	}
 	return nil
 }
 
-// pass writes an answer as it comes in. Its end must not be mistaken for
-// another: what is not whole is cut.
+// pass writes an answer as it arrives. It cuts an answer that is not whole, so that
+// no client takes it for one.
 func (p *Proxy) pass(ctx context.Context, cancel context.CancelCauseFunc, w http.ResponseWriter, resp *http.Response, patience *time.Timer) error {
 	h := w.Header()
 	copyProtocol(h, resp.Header)

@@ -8,27 +8,27 @@ import (
 	"syscall"
 )
 
-// guard says which addresses a URL that nobody vouches for may lead to. It is
-// asked for each address right before the connection is made, so that it
-// matters neither what a name led to before nor how an address was written.
+// guard says which addresses a URL that no one vouches for may lead to. The dialer
+// asks it about each address right before it connects, so that neither an earlier
+// answer for a name nor the spelling of an address matters.
 type guard struct {
-	never    []netip.Prefix // whatever the networks are
+	never    []netip.Prefix // not even if they are in networks
 	special  []netip.Prefix // reachable, but not public
 	networks []netip.Prefix // allowed although they are special
 }
 
 func newGuard(networks []netip.Prefix) guard {
 	return guard{
-		// Where clouds keep credentials for whoever asks, and what names no
-		// single machine. A wide network may have been allowed with them inside.
+		// The addresses where clouds give credentials to anyone who asks, and those
+		// that name no single machine. An allowed network may contain them.
 		never: prefixes(
 			"0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32",
 			"100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",
 			"::/128", "fe80::/10", "fec0::/10", "ff00::/8",
 			"fd00:ec2::254/128", "fd20:ce::254/128",
 		),
-		// The registries of special-purpose addresses (RFC 6890, as updated). Of
-		// IPv6 only 2000::/3 is public, so that the rest need not be listed.
+		// The registries of special-purpose addresses (RFC 6890, as updated). Of IPv6
+		// only 2000::/3 is public, so the rest need not be listed.
 		special: prefixes(
 			"10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 			"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
@@ -65,9 +65,9 @@ func (g guard) allows(addr netip.Addr) bool {
 	return !in(g.special)
 }
 
-// embedded returns the IPv4 address that a NAT64 gateway would turn addr into,
-// or addr. Other addresses that hold one (compatible, 6to4, Teredo) are of no
-// use any more, and are special.
+// embedded returns the IPv4 address that a NAT64 gateway would turn addr into, or
+// addr. Other addresses that contain one (compatible, 6to4, Teredo) are obsolete and
+// count as special.
 func embedded(addr netip.Addr) netip.Addr {
 	if !netip.MustParsePrefix("64:ff9b::/96").Contains(addr) {
 		return addr
@@ -85,7 +85,7 @@ func (g guard) control(_ context.Context, network, address string, _ syscall.Raw
 	return nil
 }
 
-// denied is an address that the guard does not allow.
+// denied is the error for an address that the guard does not allow.
 type denied struct{ network, address string }
 
 func (d denied) Error() string {

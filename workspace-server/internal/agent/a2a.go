@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// CardPath is where A2A has an agent's card.
+// CardPath is the path of an agent's card in A2A.
 const CardPath = "/.well-known/agent-card.json"
 
 const (
 	maxBody = 1 << 20
 
-	// What of the workspace's instructions an answer names.
+	// The limits of what an answer names of the workspace's instructions.
 	maxInstructions = 20
 	maxInstruction  = 64 << 10
 )
 
-// Errors of JSON-RPC.
+// The codes of JSON-RPC's errors.
 const (
 	codeParse   = -32700
 	codeRequest = -32600
@@ -34,7 +34,7 @@ const (
 	codeParams  = -32602
 )
 
-// card says what an agent is, to clients of A2A 1.0 and of 0.3.
+// card describes an agent to clients of A2A 1.0 and of 0.3.
 type card struct {
 	Name                string          `json:"name"`
 	Description         string          `json:"description"`
@@ -71,7 +71,7 @@ func (a *agent) card(url string) card {
 	const binding = "JSONRPC"
 	return card{
 		Name:                a.name,
-		Description:         "The reference agent of a workspace: it answers a message with what it was told and what it knows.",
+		Description:         "The reference agent of a workspace: it repeats messages and names its instructions.",
 		Version:             "1.0.0",
 		URL:                 url,
 		ProtocolVersion:     "0.3.0",
@@ -96,7 +96,7 @@ func (a *agent) routes(c card) http.Handler {
 	return mux
 }
 
-// request is a call of JSON-RPC.
+// request is a JSON-RPC call.
 type request struct {
 	Version string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
@@ -119,7 +119,7 @@ type rpcError struct {
 
 func (e *rpcError) Error() string { return e.Message }
 
-// rpc answers a call. JSON-RPC's errors are answers, too, with status 200.
+// rpc answers a call. JSON-RPC's errors are answers too, with status 200.
 func (a *agent) rpc(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -127,7 +127,7 @@ func (a *agent) rpc(w http.ResponseWriter, r *http.Request) {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			code = http.StatusRequestEntityTooLarge
 		}
-		http.Error(w, "the request could not be read", code)
+		http.Error(w, "the request could not be read: send it again", code)
 		return
 	}
 	req, err := parse(body)
@@ -149,27 +149,28 @@ func (a *agent) rpc(w http.ResponseWriter, r *http.Request) {
 	a.write(w, answer)
 }
 
-// parse returns a request, whose id is null unless it can be told.
+// parse returns a request, whose id is null if it cannot be read.
 func parse(body []byte) (request, error) {
 	null := json.RawMessage("null")
 	var req request
 	if err := json.Unmarshal(body, &req); err != nil {
-		code, text := codeRequest, "The request is no JSON-RPC call."
+		code, text := codeRequest, "The request is not a JSON-RPC call. Send an object."
 		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 			code, text = codeParse, "The request is not JSON."
 		}
 		return request{ID: null}, &rpcError{code, text}
 	}
 	if len(req.ID) == 0 || !bytes.ContainsAny(req.ID[:1], `"-0123456789`) {
-		return request{ID: null}, &rpcError{codeRequest, "id has to be a string or a number."}
+		return request{ID: null}, &rpcError{codeRequest, "The id must be a string or a number."}
 	}
 	if req.Version != "2.0" || req.Method == "" {
-		return req, &rpcError{codeRequest, `jsonrpc has to be "2.0", and method has to be given.`}
+		return req, &rpcError{codeRequest, `The field jsonrpc must be "2.0", and the field method is required.`}
 	}
 	return req, nil
 }
 
-// dispatch fails with *rpcError. A2A 0.3 and 1.0 name the same differently.
+// dispatch fails with *rpcError. A2A 0.3 and 1.0 have different names for the same
+// methods.
 func (a *agent) dispatch(req request) (any, error) {
 	switch req.Method {
 	case "message/send", "message/stream":
@@ -185,7 +186,7 @@ func (a *agent) dispatch(req request) (any, error) {
 		}
 		return map[string]any{"message": messageV1{"ROLE_AGENT", rand.Text(), in.ContextID, []partV1{{text}}}}, nil
 	default:
-		return nil, &rpcError{codeMethod, fmt.Sprintf("There is no method %q; there are SendMessage and SendStreamingMessage, and message/send and message/stream.", shorten(req.Method, 80))}
+		return nil, &rpcError{codeMethod, fmt.Sprintf("There is no method %q. Use SendMessage or SendStreamingMessage, or message/send or message/stream.", shorten(req.Method, 80))}
 	}
 }
 
@@ -213,7 +214,7 @@ type partV1 struct {
 	Text string `json:"text"`
 }
 
-// incoming is what both versions have in common.
+// incoming is the part of a message that both versions share.
 type incoming struct {
 	ContextID string `json:"contextId"`
 	Parts     []struct {
@@ -227,7 +228,7 @@ func (a *agent) reply(params json.RawMessage) (incoming, string, error) {
 		Message *incoming `json:"message"`
 	}
 	if err := json.Unmarshal(params, &p); err != nil || p.Message == nil || len(p.Message.Parts) == 0 {
-		return incoming{}, "", &rpcError{codeParams, "params.message has to be a message with parts."}
+		return incoming{}, "", &rpcError{codeParams, "The field params.message must be a message with parts."}
 	}
 	in := *p.Message
 	if in.ContextID == "" {
@@ -245,7 +246,7 @@ func (a *agent) reply(params json.RawMessage) (incoming, string, error) {
 	return in, a.answer(told, len(in.Parts)-len(texts)), nil
 }
 
-// answer is all that the agent has to say.
+// answer returns the text of the agent's answer.
 func (a *agent) answer(told string, others int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "This is the reference agent of workspace %s", a.name)
@@ -262,13 +263,13 @@ func (a *agent) answer(told string, others int) string {
 	return b.String()
 }
 
-// instructions returns the Markdown files of a directory, each with its first
-// line, as they are now.
+// instructions returns the names of the Markdown files in a directory, each with its
+// first line.
 func instructions(dir string) []string {
 	if dir == "" {
 		return nil
 	}
-	// Links do not lead out of it.
+	// Links cannot lead out of a root.
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return []string{"My instructions cannot be read."}
@@ -310,23 +311,23 @@ func firstLine(files fs.FS, name string) string {
 	return "(empty)"
 }
 
-// stream sends the only event that there is.
+// stream sends the answer as the only event of a stream.
 func (a *agent) stream(w http.ResponseWriter, answer response) {
 	text, err := json.Marshal(answer)
 	if err != nil {
-		http.Error(w, "the answer could not be made", http.StatusInternalServerError)
+		http.Error(w, "the answer could not be made: see the agent's log", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	if _, err := fmt.Fprintf(w, "data: %s\n\n", text); err != nil {
-		a.log.Debug("an answer was not taken", "error", err)
+		a.log.Debug("the client did not take the answer", "error", err)
 	}
 }
 
 func (a *agent) write(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(value); err != nil {
-		a.log.Debug("an answer was not taken", "error", err)
+		a.log.Debug("the client did not take the answer", "error", err)
 	}
 }

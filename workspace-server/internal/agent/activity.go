@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// activity is what an agent does and did, as its heartbeats tell.
+// activity counts what an agent does, for its heartbeats.
 type activity struct {
 	started time.Time
 
@@ -14,15 +14,15 @@ type activity struct {
 	active int
 	task   string // the one that began last
 	last   time.Time
-	calls  int // that were answered
-	failed int // of those
+	calls  int // answered calls
+	failed int // answered with an error
 }
 
-// newActivity counts the start as activity: an agent that nobody has written to
-// is idle since then.
+// newActivity counts the start as activity: an agent that got no message has been idle
+// since then.
 func newActivity(now time.Time) *activity { return &activity{started: now, last: now} }
 
-// begin notes a message that came in.
+// begin records the arrival of a message.
 func (a *activity) begin(now time.Time, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -31,7 +31,7 @@ func (a *activity) begin(now time.Time, text string) {
 	a.task, _, _ = strings.Cut(shorten(text, 80), "\n")
 }
 
-// end notes that a message was answered.
+// end records the answer to a message.
 func (a *activity) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -40,7 +40,7 @@ func (a *activity) end() {
 	}
 }
 
-// answered notes whether a call was answered with an error.
+// answered counts a call, and whether its answer was an error.
 func (a *activity) answered(failed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -65,7 +65,7 @@ func (a *activity) heartbeat(now time.Time) heartbeat {
 	return h
 }
 
-// shorten returns the first characters of a text.
+// shorten returns at most the first length characters of a text.
 func shorten(text string, length int) string {
 	for i := range text {
 		if length--; length < 0 {

@@ -1,7 +1,7 @@
-// Package agent is the reference agent of a workspace: what runs inside, for
-// development and for tests. It registers with the platform, says every few
-// seconds that it is there, and answers A2A messages with what it was told and
-// what it knows. Another agent takes its place by doing the same.
+// Package agent is the reference agent of a workspace, for development and tests. It
+// registers with the platform, sends heartbeats, and answers A2A messages by
+// repeating them and naming its instructions. Any program that does the same can take
+// its place.
 package agent
 
 import (
@@ -22,31 +22,31 @@ import (
 )
 
 const (
-	// drainTimeout is how long requests may take when the agent is to end.
+	// drainTimeout is how long requests may take after the agent was asked to end.
 	drainTimeout = 5 * time.Second
 
 	headerTimeout = 10 * time.Second
 )
 
-// Unwanted says that the platform does not want this agent any more: its
-// workspace was stopped or removed, or another agent has its place.
+// Unwanted is the error for an agent that the platform no longer wants: its workspace
+// was stopped or removed, or another agent took its place.
 type Unwanted struct{ reason string }
 
 func (u Unwanted) Error() string {
-	return "the platform does not want this agent any more: " + u.reason
+	return "the platform no longer wants this agent: " + u.reason
 }
 
-// settings is what an agent is told by its environment.
+// settings is what an agent reads from its environment.
 type settings struct {
 	id, name, model string
 	generation      int64
 	token           string
-	platform        string // without a slash at its end
-	listen          string // if no socket was passed
-	configs         string // empty: there are none
+	platform        string // without a slash at the end
+	listen          string // used if no socket is passed
+	configs         string // empty: none
 }
 
-// load reports all that is wrong at once, and nothing of the token.
+// load reports all mistakes at once, and never the token.
 func load(getenv func(string) string) (settings, error) {
 	s := settings{
 		id:       getenv("WORKSPACE_ID"),
@@ -59,17 +59,17 @@ func load(getenv func(string) string) (settings, error) {
 	}
 	var errs []error
 	if s.id == "" {
-		errs = append(errs, errors.New("WORKSPACE_ID has to be the workspace's id"))
+		errs = append(errs, errors.New("WORKSPACE_ID is missing: set it to the workspace's id"))
 	}
 	if s.token == "" || strings.ContainsFunc(s.token, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
-		errs = append(errs, errors.New("WORKSPACE_TOKEN has to be the workspace's token, without spaces"))
+		errs = append(errs, errors.New("WORKSPACE_TOKEN is missing or has spaces: set it to the workspace's token"))
 	}
 	if u, err := url.Parse(s.platform); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-		errs = append(errs, errors.New("PLATFORM_URL has to be the platform's address, as http://platform:8080"))
+		errs = append(errs, errors.New("PLATFORM_URL is not accepted: set it to the platform's address, such as http://platform:8080"))
 	}
 	var err error
 	if s.generation, err = strconv.ParseInt(getenv("WORKSPACE_GENERATION"), 10, 64); err != nil || s.generation < 0 {
-		errs = append(errs, errors.New("WORKSPACE_GENERATION has to be a number"))
+		errs = append(errs, errors.New("WORKSPACE_GENERATION is not accepted: set it to the number of the start"))
 	}
 	if s.name == "" {
 		s.name = s.id
@@ -77,8 +77,8 @@ func load(getenv func(string) string) (settings, error) {
 	return s, errors.Join(errs...)
 }
 
-// Run runs the agent until ctx is done, and then lets current requests finish.
-// It fails with Unwanted.
+// Run runs the agent until ctx is done, then lets current requests finish. It fails
+// with Unwanted.
 func Run(ctx context.Context, getenv func(string) string, log *slog.Logger) error {
 	s, err := load(getenv)
 	if err != nil {
@@ -91,7 +91,7 @@ func Run(ctx context.Context, getenv func(string) string, log *slog.Logger) erro
 	ln, err := passed.Listener()
 	if err == nil && ln == nil {
 		if s.listen == "" {
-			return errors.New("AGENT_LISTEN has to be host:port, or a socket has to be passed as LISTEN_FDS says")
+			return errors.New("AGENT_LISTEN is missing: set it to host:port, or pass a socket by LISTEN_FDS")
 		}
 		ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
 	}
@@ -101,7 +101,7 @@ func Run(ctx context.Context, getenv func(string) string, log *slog.Logger) erro
 	return newAgent(s, log).run(ctx, ln)
 }
 
-// agent is one that runs.
+// agent is a running agent.
 type agent struct {
 	settings
 	log      *slog.Logger
@@ -116,8 +116,8 @@ func newAgent(s settings, log *slog.Logger) *agent {
 		settings: s,
 		log:      log,
 		activity: newActivity(time.Now()),
-		// The token is for the platform alone: not for a proxy that the
-		// environment names, and not for where an answer points.
+		// The token is for the platform alone, and not for a proxy in the
+		// environment or for the target of a redirect.
 		client: &http.Client{
 			Transport:     &http.Transport{},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -154,17 +154,17 @@ func (a *agent) run(ctx context.Context, ln net.Listener) error {
 
 	var err error
 	select {
-	case err = <-served: // it never ends by itself without an error
+	case err = <-served: // Serve returns only with an error
 		cancel()
 		<-attended
 		return errors.Join(err, srv.Close())
-	case err = <-attended: // which is nil if ctx is done
+	case err = <-attended: // nil if ctx is done
 	}
 	finish, stop := context.WithTimeout(context.WithoutCancel(ctx), a.drain)
 	defer stop()
 	if e := srv.Shutdown(finish); e != nil {
 		a.log.Warn("requests were cut off", "after", a.drain)
-		_ = srv.Close() // that closes what Shutdown waited for
+		_ = srv.Close() // closes the connections that Shutdown waited for
 	}
 	<-served
 	if err == nil {
@@ -173,8 +173,8 @@ func (a *agent) run(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// base returns the URL at an address, by the machine's name where the agent
-// listens at all of the machine's addresses.
+// base returns the URL of an address. For an agent that listens on all addresses it
+// has the machine's name.
 func base(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {

@@ -17,12 +17,12 @@ import (
 const (
 	callTimeout = 10 * time.Second
 
-	// How long to wait before the platform is called again that could not be
-	// reached or has too much to do.
+	// How long to wait before another call to a platform that cannot be reached or
+	// is busy.
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 10 * time.Second
 
-	// heartbeatEvery is for a platform that does not say how often.
+	// heartbeatEvery is the interval for a platform that names none.
 	heartbeatEvery = 10 * time.Second
 
 	maxAnswer = 64 << 10
@@ -50,8 +50,7 @@ type heartbeat struct {
 	LastActive    int64   `json:"last_active"` // epoch milliseconds
 }
 
-// attend registers and then sends heartbeats until ctx is done, which is no
-// error.
+// attend registers and then sends heartbeats until ctx is done, which is no error.
 func (a *agent) attend(ctx context.Context, c card) error {
 	var answer registered
 	err := a.insist(ctx, "register", func() any { return registration{a.generation, c} }, &answer)
@@ -77,8 +76,8 @@ func (a *agent) attend(ctx context.Context, c card) error {
 	return err
 }
 
-// insist calls until the platform has decided. That it cannot be reached is
-// logged once, and so is that it can again.
+// insist repeats a call until the platform decides. It logs once that the platform
+// does not answer, and once that it answers again.
 func (a *agent) insist(ctx context.Context, call string, body func() any, answer any) error {
 	failing := false
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
@@ -95,9 +94,9 @@ func (a *agent) insist(ctx context.Context, call string, body func() any, answer
 		}
 		if !failing {
 			failing = true
-			a.log.Warn("the platform does not answer; it is called again until it does", "call", call, "error", err)
+			a.log.Warn("the platform does not answer; the agent repeats the call until it does", "call", call, "error", err)
 		}
-		// Agents that lost the platform at the same time come back one by one.
+		// Agents that lost the platform together come back one by one.
 		wait := retry/2 + rand.N(retry/2)
 		if err := a.sleep(ctx, max(wait, again.after)); err != nil {
 			return err
@@ -105,16 +104,16 @@ func (a *agent) insist(ctx context.Context, call string, body func() any, answer
 	}
 }
 
-// later is an error of a call that may succeed later.
+// later is the error of a call that may succeed later.
 type later struct {
 	err   error
-	after time.Duration // at least
+	after time.Duration // how long to wait at least
 }
 
 func (l later) Error() string { return l.err.Error() }
 func (l later) Unwrap() error { return l.err }
 
-// call fails with later, with Unwanted, or with what will not change.
+// call fails with later, with Unwanted, or with an error that will not change.
 func (a *agent) call(ctx context.Context, call string, body, answer any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -151,11 +150,11 @@ func (a *agent) call(ctx context.Context, call string, body, answer any) error {
 		code == http.StatusConflict, code == http.StatusGone:
 		return Unwanted{fmt.Sprintf("%s: %s%s", call, resp.Status, detail(text))}
 	default:
-		return fmt.Errorf("%s: the platform answers %s%s", call, resp.Status, detail(text))
+		return fmt.Errorf("%s: the platform answered %s%s", call, resp.Status, detail(text))
 	}
 }
 
-// detail returns what a problem document says.
+// detail returns the text of a problem document.
 func detail(text []byte) string {
 	var problem struct {
 		Detail string `json:"detail"`

@@ -9,13 +9,13 @@ import (
 // maxRegistration leaves room for what a registration holds besides a card.
 const maxRegistration = workspace.MaxCard + 8<<10
 
-// leased tells an agent how often it has to say that it is alive.
+// leased tells an agent how long its lease lasts, and how often to renew it.
 type leased struct {
 	Lease     int64 `json:"lease_seconds"`
 	Heartbeat int64 `json:"heartbeat_seconds"`
 }
 
-// registerAgent has the agent of a workspace say that it is ready.
+// registerAgent records that the agent of a workspace is ready.
 func (a *api) registerAgent(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -38,7 +38,7 @@ func (a *api) registerAgent(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, leased{int64(workspace.AgentLease.Seconds()), int64(workspace.AgentHeartbeat.Seconds())})
 }
 
-// heartbeat has an agent say that it is alive, and what it does.
+// heartbeat renews the lease of an agent and records what it does.
 func (a *api) heartbeat(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {

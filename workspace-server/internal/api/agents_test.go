@@ -39,11 +39,11 @@ func TestAgents(t *testing.T) {
 		a.do(http.MethodGet, path+"/agent", "", own).wantProblem(t, "the agent of nobody", http.StatusNotFound, "No agent has registered")
 		a.do(http.MethodGet, path+"/agent-card", "", own).wantProblem(t, "the card of nobody", http.StatusNotFound, "No agent has registered")
 		for body, detail := range map[string]string{
-			`{"card":{"name":"a"}}`:                                  "generation is required",
-			`{"generation":1}`:                                       "card is required",
-			`{"generation":1,"card":null}`:                           "card has to be a JSON object",
-			`{"generation":1,"card":{"name":"a"},"url":"x"}`:         `url \"x\" does not begin with`,
-			`{"generation":1,"card":{"name":"a"},"state":"running"}`: `"state\" is not known`,
+			`{"card":{"name":"a"}}`:                                  `generation\" is required`,
+			`{"generation":1}`:                                       `card\" is required`,
+			`{"generation":1,"card":null}`:                           "The card must be a JSON object",
+			`{"generation":1,"card":{"name":"a"},"url":"x"}`:         `The URL \"x\" must begin with`,
+			`{"generation":1,"card":{"name":"a"},"state":"running"}`: `"state\" is unknown`,
 			`{"generation":"1","card":{"name":"a"}}`:                 "must not be a JSON string",
 		} {
 			if got := a.do(http.MethodPost, path+"/register", body, own); got.status != http.StatusBadRequest || !strings.Contains(got.body, detail) {
@@ -51,9 +51,9 @@ func TestAgents(t *testing.T) {
 			}
 		}
 		for body, detail := range map[string]string{
-			`{}`:                                 "generation is required",
+			`{}`:                                 `generation\" is required`,
 			`{"generation":1,"error_rate":2}`:    "error_rate",
-			`{"generation":1,"uptime":1}`:        "is not known",
+			`{"generation":1,"uptime":1}`:        "is unknown",
 			`{"generation":1,"active_tasks":.5}`: "not JSON",
 		} {
 			if got := a.do(http.MethodPost, path+"/heartbeat", body, own); got.status != http.StatusBadRequest || !strings.Contains(got.body, detail) {
@@ -101,8 +101,8 @@ func TestAgents(t *testing.T) {
 
 		// What is not wanted any more is told so, and changes nothing.
 		a.do(http.MethodPost, path+"/pause", "")
-		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a late register", http.StatusConflict, "not wanted any more")
-		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a late heartbeat", http.StatusConflict, "not wanted any more")
+		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a late register", http.StatusConflict, "no longer wants")
+		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a late heartbeat", http.StatusConflict, "no longer wants")
 		if now := a.settle(w.ID); now.Status.State != workspace.StatePaused {
 			t.Errorf("after a late register the workspace is %+v, want it paused", now)
 		}
@@ -192,7 +192,7 @@ func TestMessages(t *testing.T) {
 			a.do(http.MethodPost, "/v1/workspaces/"+id+"/a2a", message, peersOwn).wantProblem(t, "a message to "+id, http.StatusForbidden, "has no peer")
 		}
 		a.do(http.MethodPost, "/v1/workspaces/ws_none/a2a", message).wantProblem(t, "an admin's message to ws_none", http.StatusNotFound, "There is no workspace")
-		a.do(http.MethodPost, path+"/a2a?x=1", message).wantProblem(t, "a message with a parameter", http.StatusBadRequest, "is not known")
+		a.do(http.MethodPost, path+"/a2a?x=1", message).wantProblem(t, "a message with a parameter", http.StatusBadRequest, "is unknown")
 		a.do(http.MethodPost, path+"/a2a", strings.Repeat("x", 10<<20+1)).wantProblem(t, "a large message", http.StatusRequestEntityTooLarge, "larger than 10240 KiB")
 		if got := a.do(http.MethodPost, path+"/a2a", strings.Repeat("x", 10<<20)); got.status != http.StatusOK || len(got.body) != 10<<20 {
 			t.Errorf("a message of 10 MiB = %d with %d bytes", got.status, len(got.body))
@@ -215,7 +215,7 @@ func TestMessages(t *testing.T) {
 			} else {
 				a.settle(w.ID)
 			}
-			send(own).wantProblem(t, "a message to what is "+step.state, http.StatusConflict, "is "+step.state+", so no message is delivered. Start it")
+			send(own).wantProblem(t, "a message to what is "+step.state, http.StatusConflict, "is "+step.state+", so it gets no messages. Start it")
 		}
 		stopped := a.create("stopped")
 		a.do(http.MethodPost, "/v1/workspaces/"+stopped.ID+"/a2a", message).wantProblem(t, "a message to what never ran", http.StatusConflict, "Start it")
@@ -277,7 +277,7 @@ func TestMessagesWake(t *testing.T) {
 		a.do(http.MethodPost, path+"/restart", "")
 		wg.Go(func() {
 			got := a.do(http.MethodPost, path+"/a2a", "{}", own)
-			got.wantProblem(t, "a message to a server that stops", http.StatusServiceUnavailable, "The server stops")
+			got.wantProblem(t, "a message to a server that stops", http.StatusServiceUnavailable, "The server is stopping")
 		})
 		a.stop()
 		wg.Wait()

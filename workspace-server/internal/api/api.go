@@ -1,5 +1,5 @@
-// Package api is the HTTP interface: the routes, what they accept, and how
-// they answer, errors included. What they do is elsewhere.
+// Package api is the HTTP interface: the routes, what they accept, and how they
+// answer, errors included. Other packages do the work.
 package api
 
 import (
@@ -17,33 +17,34 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Templates is what the API needs of the templates.
+// Templates reads the templates.
 type Templates interface {
 	// List fails with Unavailable.
 	List() ([]catalog.Template, error)
 
-	// Use fails with Invalid when a workspace cannot be made from the
-	// template, and with Unavailable.
+	// Use fails with Invalid when no workspace can be made from the template, and
+	// with Unavailable.
 	Use(name string) error
 }
 
-// Database is what the API needs to report on the database.
+// Database reports on the database.
 type Database interface {
 	// Ping fails with Unavailable.
 	Ping(ctx context.Context) error
 
-	// Driver returns the name of the kind of database.
+	// Driver returns the name of the kind of database, such as sqlite.
 	Driver() string
 }
 
-// Instances is what the API needs of what runs workspaces.
+// Instances reads what the instances of workspaces print.
 type Instances interface {
-	// Logs returns what a workspace's instance wrote, from the last tail lines
-	// on, and goes on with follow. It fails with NotFound when there is none.
+	// Logs returns the last tail lines that a workspace's instance printed, or all
+	// if tail is negative; with follow it goes on with new lines. It fails with
+	// NotFound when there is nothing to read.
 	Logs(ctx context.Context, id string, tail int, follow bool) (io.ReadCloser, error)
 }
 
-// Deps is what the API works with.
+// Deps holds what the API works with.
 type Deps struct {
 	Workspaces  workspace.Store
 	Events      workspace.EventLog
@@ -64,17 +65,17 @@ type Deps struct {
 	Build   func() string // the running program's identity
 	Started time.Time
 
-	// Stopping is done when streams and long polls have to end.
+	// Stopping is done when streams and long polls must end.
 	Stopping context.Context
 
 	// Retry is how long a client of a stream waits before it connects again.
 	Retry time.Duration
-	// Heartbeat is how often a stream says that it is alive, and looks whether
-	// its client may still read it.
+	// Heartbeat is how often a stream says that it is alive and checks that its
+	// client's token is still valid.
 	Heartbeat time.Duration
 
-	// RateLimit is how many requests a second each token may send, 0 for any
-	// number. With one, wrong tokens are limited too.
+	// RateLimit is how many requests a second each token may send; 0 means any
+	// number. With a limit, wrong tokens are limited too.
 	RateLimit int
 }
 
@@ -82,10 +83,10 @@ type api struct {
 	Deps
 	limits   limits
 	requests *metrics.Requests // the edge's
-	streams  atomic.Int64      // of events, that are open
+	streams  atomic.Int64      // the open streams of events
 }
 
-// A route is one thing that can be asked for, and who may.
+// A route is a method and a path, who may use it, and what answers.
 type route struct {
 	pattern string
 	access  access

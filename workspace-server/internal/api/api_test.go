@@ -148,40 +148,40 @@ func TestRefusals(t *testing.T) {
 			{"GET", "/", "", nil, 404, "There is nothing at /."},
 			{"GET", "/v1/workspace", "", nil, 404, "There is nothing at /v1/workspace."},
 			{"GET", "/v1/workspaces/", "", nil, 404, "There is nothing at"},
-			{"PUT", path, "", nil, 405, "/v1/workspaces allows GET, HEAD, POST."},
-			{post, "/healthz", "", nil, 405, "/healthz allows GET, HEAD."},
+			{"PUT", path, "", nil, 405, "/v1/workspaces allows only GET, HEAD, POST."},
+			{post, "/healthz", "", nil, 405, "/healthz allows only GET, HEAD."},
 			{"GET", path + "/ws_nothing", "", nil, 404, `There is no workspace "ws_nothing".`},
 			{"GET", path + "/ws_%00", "", nil, 404, "There is no workspace"},
 			{"GET", path + "/ws_" + strings.Repeat("a", 4000), "", nil, 404, "There is no workspace"},
 			{"DELETE", path + "/../x", "", nil, 404, "There is nothing at"},
 
 			{post, path, `{"name": "a"}`, []string{"Content-Type: text/plain"}, 415, "Content-Type: application/json"},
-			{post, path, "{}", nil, 400, "name is required"},
+			{post, path, "{}", nil, 400, "The name is required"},
 			{post, path, "", []string{"Content-Type: application/json"}, 400, "The body is empty"},
 			{post, path, `{"name": "a"`, nil, 400, "ends in the middle"},
 			{post, path, `{"name": 'a'}`, nil, 400, "The body is not JSON: invalid character"},
-			{post, path, `[]`, nil, 400, "The body is a JSON array; an object is expected."},
+			{post, path, `[]`, nil, 400, "The body is a JSON array. Send an object."},
 			{post, path, `{"name": 1}`, nil, 400, `The field "name" must not be a JSON number.`},
-			{post, path, `{"name": "a", "nmae": "b"}`, nil, 400, `The field "nmae" is not known.`},
+			{post, path, `{"name": "a", "nmae": "b"}`, nil, 400, `The field "nmae" is unknown. Correct it`},
 			{post, path, `{"name": "a"} {}`, nil, 400, "more than one JSON value"},
 			{post, path, `{"name": "` + strings.Repeat("a", maxBody) + `"}`, nil, 413, "larger than 64 KiB"},
 			{post, path, `{"name": "a\u0000b"}`, nil, 400, "cannot be printed"},
 			{post, path, `{"name": "a", "template": "nothing"}`, nil, 400, `There is no template "nothing".`},
-			{post, path, `{"name": "a", "template": "../etc"}`, nil, 400, "is not a template's name"},
+			{post, path, `{"name": "a", "template": "../etc"}`, nil, 400, "template name"},
 			{post, path, `{"name": "a", "template": "broken"}`, nil, 400, `line 6: unknown key "modle"`},
 
-			{"GET", path + "?limt=1", "", nil, 400, `The parameter "limt" is not known; there are: limit, cursor, state, parent, template, q, label.`},
+			{"GET", path + "?limt=1", "", nil, 400, `The parameter "limt" is unknown. Use one of: limit, cursor, state, parent, template, q, label.`},
 			{"GET", path + "?limit=1&limit=2", "", nil, 400, `"limit" is given twice`},
 			{"GET", path + "?limit=0", "", nil, 400, "a number from 1 to 200"},
 			{"GET", path + "?limit=x", "", nil, 400, "a number from 1 to 200"},
 			{"GET", path + "?cursor=x", "", nil, 400, "unchanged"},
 			{"GET", path + "?a=%zz", "", nil, 400, "The query cannot be read."},
 
-			{"GET", "/v1/events?after=x", "", nil, 400, `The parameter "after" has to be the number of an event.`},
+			{"GET", "/v1/events?after=x", "", nil, 400, `The parameter "after" must be the number of an event.`},
 			{"GET", "/v1/events?after=-1", "", nil, 400, "number of an event"},
 			{"GET", "/v1/events?after=7", "", nil, 400, "There is no event 7 yet; the last one is 0."},
 			{"GET", "/v1/events?wait=31", "", nil, 400, "a number from 0 to 30"},
-			{"GET", "/v1/events", "", []string{"Accept: text/event-stream", "Last-Event-ID: x"}, 400, "The header Last-Event-ID has to be"},
+			{"GET", "/v1/events", "", []string{"Accept: text/event-stream", "Last-Event-ID: x"}, 400, "The header Last-Event-ID must be"},
 			{"GET", "/v1/events", "", []string{"Accept: text/event-stream", "Last-Event-ID: 7"}, 400, "There is no event 7 yet"},
 		}
 		for _, tt := range tests {
@@ -249,7 +249,7 @@ func TestOutageIsLoggedOnceWithItsCause(t *testing.T) {
 		if err := a.db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		a.do("GET", "/v1/workspaces", "").wantProblem(t, "list without a database", 500, "under the request id")
+		a.do("GET", "/v1/workspaces", "").wantProblem(t, "list without a database", 500, "look for the request id")
 		log := a.log.String()
 		if strings.Count(log, "\n") != 1 || !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "sql: database is closed") {
 			t.Errorf("the log is\n%swant one line with the cause", log)

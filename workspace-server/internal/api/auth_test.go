@@ -219,13 +219,13 @@ func TestTokens(t *testing.T) {
 		w := a.create("w")
 		post := func(body string) answer { return a.do(http.MethodPost, "/v1/tokens", body) }
 		for body, detail := range map[string]string{
-			`{}`:                              "role has to be admin or workspace",
-			`{"role":"root"}`:                 "role has to be admin or workspace",
-			`{"role":"admin","secret":"x"}`:   `"secret" is not known`,
+			`{}`:                              "role must be admin or workspace",
+			`{"role":"root"}`:                 "role must be admin or workspace",
+			`{"role":"admin","secret":"x"}`:   `"secret" is unknown`,
 			`{"role":"admin","expires_in":0}`: "expires_in",
 			`{"role":"admin","expires_in":99999999999}`:   "expires_in",
-			`{"role":"admin","workspace":"` + w.ID + `"}`: "is for no workspace",
-			`{"role":"workspace"}`:                        "needs workspace",
+			`{"role":"admin","workspace":"` + w.ID + `"}`: "belongs to no workspace",
+			`{"role":"workspace"}`:                        "needs the id of its workspace",
 		} {
 			post(body).wantProblem(t, "POST /v1/tokens "+body, http.StatusBadRequest, detail)
 		}

@@ -14,8 +14,8 @@ func etag(w workspace.Workspace) string {
 	return strconv.Quote(strconv.FormatInt(w.Revision, 10))
 }
 
-// targetOf returns the workspace that a request is to change, and the revisions
-// that it may have for that.
+// targetOf returns the id of the workspace that a request changes, and the revisions
+// that the workspace may have.
 func targetOf(r *http.Request) (id string, match workspace.Match, err error) {
 	if id, err = pathID(r); err == nil {
 		match, err = matchOf(r)
@@ -23,8 +23,8 @@ func targetOf(r *http.Request) (id string, match workspace.Match, err error) {
 	return id, match, err
 }
 
-// matchOf reads the header If-Match. It is compared strongly, so that a weak
-// tag, like one that is not ours, matches nothing.
+// matchOf reads the header If-Match. The comparison is strong: a weak tag, or one
+// that this API did not make, matches nothing.
 func matchOf(r *http.Request) (workspace.Match, error) {
 	tags, err := tagsOf(r, "If-Match")
 	if err != nil || tags == nil || slices.Contains(tags, "*") {
@@ -40,8 +40,8 @@ func matchOf(r *http.Request) (workspace.Match, error) {
 	return match, nil
 }
 
-// notModified answers a client that says, by If-None-Match, that it has what the
-// tag stands for, and reports whether it has done so. Tags are compared weakly.
+// notModified answers a client whose If-None-Match has the tag with 304, and reports
+// whether it did. The comparison is weak.
 func notModified(w http.ResponseWriter, r *http.Request, tag string) (bool, error) {
 	tags, err := tagsOf(r, "If-None-Match")
 	for i, tag := range tags {
@@ -56,8 +56,8 @@ func notModified(w http.ResponseWriter, r *http.Request, tag string) (bool, erro
 	return true, nil
 }
 
-// tagsOf reads a header that is "*" or a list of entity tags. It returns nil
-// if there is none.
+// tagsOf reads a header that is "*" or a list of entity tags. It returns nil if the
+// request has no such header.
 func tagsOf(r *http.Request, header string) ([]string, error) {
 	given := r.Header.Values(header)
 	if len(given) == 0 {
@@ -77,7 +77,7 @@ func tagsOf(r *http.Request, header string) ([]string, error) {
 		after = strings.TrimLeft(after, " \t")
 		if !strings.HasPrefix(rest, `"`) || !found || after != "" && after[0] != ',' {
 			return nil, workspace.Errorf(workspace.Invalid,
-				`The header %s has to be * or a list of entity tags as ETag gives them, such as "1", quotes included.`, header)
+				`The header %s must be * or a list of entity tags as ETag has them, such as "1", quotes included.`, header)
 		}
 		tags = append(tags, weak+`"`+opaque+`"`)
 		rest = strings.TrimLeft(after, ", \t")

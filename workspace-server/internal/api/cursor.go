@@ -9,8 +9,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// encodeCursor makes a cursor opaque, with the scope that it is good in. The
-// zero cursor is the empty text.
+// encodeCursor makes an opaque text of a cursor and the scope that it is valid in.
+// The zero cursor is the empty text.
 func encodeCursor(c workspace.Cursor, scope string) string {
 	if c == (workspace.Cursor{}) {
 		return ""
@@ -22,8 +22,8 @@ func encodeCursor(c workspace.Cursor, scope string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(plain))
 }
 
-// decodeCursor fails with Invalid on what encodeCursor did not make, or made
-// in another scope.
+// decodeCursor fails with Invalid on a text that encodeCursor did not make, or made
+// for another scope.
 func decodeCursor(text, scope string) (workspace.Cursor, error) {
 	if text == "" {
 		return workspace.Cursor{}, nil
@@ -35,11 +35,11 @@ func decodeCursor(text, scope string) (workspace.Cursor, error) {
 	c := workspace.Cursor{Created: ms, ID: id}
 	if err != nil || !found || numErr != nil || !workspace.IsID(id) && !token.IsID(id) || encodeCursor(c, made) != text {
 		return workspace.Cursor{}, workspace.Errorf(workspace.Invalid,
-			`The parameter "cursor" has to be what "next" was in an answer, unchanged.`)
+			`The parameter "cursor" must be the value of "next" in an answer, unchanged.`)
 	}
 	if made != scope {
 		return workspace.Cursor{}, workspace.Errorf(workspace.Invalid,
-			`The parameter "cursor" is from a list with other filters. Repeat those, or start without a cursor.`)
+			`The parameter "cursor" is from a list with other filters. Repeat those filters, or start without a cursor.`)
 	}
 	return c, nil
 }

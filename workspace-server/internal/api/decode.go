@@ -18,8 +18,8 @@ import (
 
 const maxBody = 64 << 10
 
-// decode reads a JSON body strictly: one value, no unknown fields. It returns
-// the bytes too.
+// decode reads a JSON body strictly: one value, no unknown fields. It also returns
+// the bytes.
 func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 	body, err := readBody(w, r, "application/json")
 	if err != nil {
@@ -28,10 +28,8 @@ func decode(w http.ResponseWriter, r *http.Request, into any) ([]byte, error) {
 	return body, unmarshal(body, into)
 }
 
-// readBody reads a text of a content type.
-//
-// The content type is required, since a browser sends a request of this type
-// to another origin only after that origin allowed it.
+// readBody reads a text of a content type, which it requires: a browser sends a
+// request of this type to another origin only after that origin allowed it.
 func readBody(w http.ResponseWriter, r *http.Request, contentType string) ([]byte, error) {
 	return readBodyUpTo(w, r, contentType, maxBody)
 }
@@ -43,16 +41,16 @@ func readBodyUpTo(w http.ResponseWriter, r *http.Request, contentType string, li
 	}
 	body, err := readBytes(w, r, limit)
 	if err == nil && !utf8.Valid(body) {
-		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8.")
+		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8. Encode it anew.")
 	}
 	return body, err
 }
 
-// readBytes reads a body of a limited size.
+// readBytes reads a body of at most limit bytes.
 func readBytes(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB.", limit>>10))
+		return nil, bad(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d KiB. Send less.", limit>>10))
 	}
 	if err != nil {
 		return nil, workspace.Errorf(workspace.Invalid, "The body did not arrive whole and in time. Send it again, faster.")
@@ -67,7 +65,7 @@ func unmarshal(body []byte, into any) error {
 		return workspace.Errorf(workspace.Invalid, "%s", explain(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return workspace.Errorf(workspace.Invalid, "The body holds more than one JSON value.")
+		return workspace.Errorf(workspace.Invalid, "The body holds more than one JSON value. Send one object.")
 	}
 	return nil
 }
@@ -79,46 +77,46 @@ func explain(err error) string {
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if e.Field == "" {
-			return fmt.Sprintf("The body is a JSON %s; an object is expected.", e.Value)
+			return fmt.Sprintf("The body is a JSON %s. Send an object.", e.Value)
 		}
 		return fmt.Sprintf("The field %q must not be a JSON %s.", e.Field, e.Value)
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return "The body is empty; a JSON object is expected."
+		return "The body is empty. Send a JSON object."
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return "The body ends in the middle of a JSON value."
+		return "The body ends in the middle of a JSON value. Send it whole."
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Sprintf("The field %s is not known.", field)
+		return fmt.Sprintf("The field %s is unknown. Correct it, or leave it out.", field)
 	}
-	return "The body is not the JSON that is expected."
+	return "The body is not the JSON that this route accepts. See /docs."
 }
 
-// query returns the request's parameters, and fails on one that is not known,
-// or that is given twice though it is to be given once: a typo must not change
-// an answer's meaning.
+// query returns the request's parameters. It fails on an unknown one, and on one
+// that is given twice although it is not in often: a typo must not change the meaning
+// of an answer.
 func query(r *http.Request, often []string, once ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read.")
+		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read. Encode it anew.")
 	}
 	for name, given := range values {
 		switch {
 		case slices.Contains(often, name):
 		case len(once)+len(often) == 0:
-			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are none here.", name)
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is unknown. This route has no parameters.", name)
 		case !slices.Contains(once, name):
-			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is not known; there are: %s.",
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is unknown. Use one of: %s.",
 				name, strings.Join(append(once, often...), ", "))
 		case len(given) > 1:
-			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is given twice.", name)
+			return nil, workspace.Errorf(workspace.Invalid, "The parameter %q is given twice. Give it once.", name)
 		}
 	}
 	return values, nil
 }
 
-// number returns a parameter from lowest to highest, or fallback if it is not given.
+// number returns a parameter from lowest to highest, or fallback without one.
 func number(values url.Values, name string, fallback, lowest, highest int64) (int64, error) {
 	text := values.Get(name)
 	if text == "" {
@@ -126,7 +124,7 @@ func number(values url.Values, name string, fallback, lowest, highest int64) (in
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < lowest || n > highest {
-		return 0, workspace.Errorf(workspace.Invalid, "The parameter %q has to be a number from %d to %d.", name, lowest, highest)
+		return 0, workspace.Errorf(workspace.Invalid, "The parameter %q must be a number from %d to %d.", name, lowest, highest)
 	}
 	return n, nil
 }

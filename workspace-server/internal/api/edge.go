@@ -18,20 +18,20 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// handler answers a request, or returns an error before it has written any of
-// an answer.
+// handler answers a request. It may return an error even after its answer began,
+// which then is cut short.
 type handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP leaves an error to the edge, which every request comes through.
+// ServeHTTP leaves an error to the edge, which every request passes.
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		w.(*recorder).err = err
 	}
 }
 
-// edge is what a request passes first and an answer last: it gives the request
-// an id and a trace, turns errors and panics into problem documents, and logs
-// and counts once.
+// edge is what a request passes first and an answer last: it gives the request an
+// id and a trace, turns errors and panics into problem documents, and logs and counts
+// each request once.
 type edge struct {
 	mux      *http.ServeMux
 	log      *slog.Logger
@@ -45,7 +45,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
 	e.requests.Begin()
 	limitBody(rec, r)
-	// What the handler asks of others belongs to the trace too.
+	// The requests that the handler sends belong to the trace too.
 	part, ok := trace.Parse(r.Header)
 	if !ok {
 		part = trace.New()
@@ -59,7 +59,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.requests.Done(r.Method, rec.pattern, rec.ended(), took)
 	e.logRequest(r, rec, id, took)
 	if rec.aborted {
-		// The client must not take what it got for the whole answer.
+		// The client must not take a part for the whole answer.
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -75,10 +75,10 @@ func (e *edge) serve(rec *recorder, r *http.Request) {
 			rec.aborted = rec.status != 0
 		}
 	}()
-	// The mux would send the client on to where such a path leads: a DELETE of
-	// the file ".." to the workspace.
+	// The mux would redirect the client to the cleaned path: a DELETE of the file
+	// ".." to the workspace.
 	if asked, clean := r.URL.EscapedPath(), path.Clean(r.URL.EscapedPath()); asked != clean && asked != clean+"/" {
-		rec.err = workspace.Errorf(workspace.NotFound, "There is nothing at %.200q, which is not a plain path.", asked)
+		rec.err = workspace.Errorf(workspace.NotFound, "There is nothing at %.200q, which is not a plain path. See /docs for the paths.", asked)
 		return
 	}
 	handle, pattern := e.mux.Handler(r)
@@ -87,7 +87,7 @@ func (e *edge) serve(rec *recorder, r *http.Request) {
 		return
 	}
 	rec.pattern = pattern
-	// Handler has not set the path's values; serving does.
+	// Only serving sets the path's values.
 	e.mux.ServeHTTP(rec, r)
 }
 
@@ -156,18 +156,18 @@ func (e *edge) logRequest(r *http.Request, rec *recorder, id string, took time.D
 // bodyTimeout is how long a body may take to arrive.
 const bodyTimeout = 15 * time.Second
 
-// limitBody sets the deadline of a request's body, unless the handler sets
-// another. It holds for a body that no handler reads too, since net/http reads
-// what is left of it before it answers; and it ends with the body, so that it
-// is none for a stream or a long poll.
+// limitBody sets the deadline of a request's body, unless the handler sets another.
+// It also limits a body that no handler reads, since net/http reads the rest of a
+// body before it answers. It ends with the body, so it does not limit streams and
+// long polls.
 func limitBody(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
-		// It fails only on a connection that is closed, where reading fails too.
+		// This fails only on a closed connection, where reading fails too.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 }
 
-// requestID takes over the client's id if it is harmless in a log.
+// requestID returns the client's id if it is harmless in a log, else a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	harmless := id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(c rune) bool {
@@ -179,8 +179,7 @@ func requestID(r *http.Request) string {
 	return strings.ToLower(rand.Text()[:16])
 }
 
-// noRoute finds out what the mux would have answered to a request that it has
-// no pattern for.
+// noRoute returns as an error what the mux answers to a request without a pattern.
 func noRoute(handle http.Handler, r *http.Request) error {
 	probe := &recorder{ResponseWriter: discard{http.Header{}}}
 	handle.ServeHTTP(probe, r)
@@ -188,21 +187,21 @@ func noRoute(handle http.Handler, r *http.Request) error {
 		allow := probe.Header().Get("Allow")
 		return &problem{
 			Status: http.StatusMethodNotAllowed,
-			Detail: fmt.Sprintf("%s allows %s.", r.URL.Path, allow),
+			Detail: fmt.Sprintf("%s allows only %s. Use another method.", r.URL.Path, allow),
 			allow:  allow,
 		}
 	}
-	return workspace.Errorf(workspace.NotFound, "There is nothing at %s.", r.URL.Path)
+	return workspace.Errorf(workspace.NotFound, "There is nothing at %s. See /docs for the paths.", r.URL.Path)
 }
 
-// recorder keeps how a request was answered.
+// recorder records how a request was answered.
 type recorder struct {
 	http.ResponseWriter
 	status  int // 0: nothing was written
 	err     error
 	aborted bool   // the answer is incomplete
 	caller  string // the id of the token that came with the request
-	pattern string // which the request fits
+	pattern string // that the request matches
 }
 
 // ended returns the status that a request ended with, 0 if it was cut short.

@@ -62,9 +62,9 @@ func TestEdge(t *testing.T) {
 		},
 		{
 			"refusal", func(http.ResponseWriter, *http.Request) error {
-				return workspace.Errorf(workspace.Invalid, "name is required")
+				return workspace.Errorf(workspace.Invalid, "The name is required")
 			},
-			400, "name is required", "level=INFO", false,
+			400, "The name is required", "level=INFO", false,
 		},
 		{
 			"panic", func(http.ResponseWriter, *http.Request) error { panic("boom") },

@@ -20,18 +20,18 @@ type eventPage struct {
 	Last  int64             `json:"last"`
 }
 
-// getEvents answers with the events after a number: "after", or for a stream
-// the header Last-Event-ID, which wins, since a browser sends it along with the
-// address that it connected to first.
+// getEvents answers with the events after a number: the parameter "after" or, for a
+// stream, the header Last-Event-ID. The header wins, since a browser that reconnects
+// sends it along with the address that it connected to first.
 //
-// With "Accept: text/event-stream" it is a stream, which without a number
-// starts at the present end. Else it is a page of JSON, which without a number
-// starts at the oldest event that is kept, and which waits up to "wait" seconds
-// for an event when there is none. A number of which events after it are not
-// kept any more is answered 410.
+// With "Accept: text/event-stream" the answer is a stream, which without a number
+// starts at the present end. Otherwise it is a page of JSON, which without a number
+// starts at the oldest event that is kept, and waits up to "wait" seconds for an
+// event when there is none. If events after the number were removed, the answer is
+// 410.
 //
-// The token of a workspace sees that workspace's events only; their numbers are
-// the same for all, so that they have gaps then.
+// The token of a workspace sees only that workspace's events. Numbers are the same
+// for all callers, so that it sees gaps.
 func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 	values, err := query(r, nil, "after", "wait")
 	if err != nil {
@@ -61,7 +61,8 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) error {
 			"There is no event %d yet; the last one is %d. If the database was replaced, start without a number.", after, last)
 	}
 	if given {
-		// Also of what is in memory still: which server is asked must not matter.
+		// Events that are still in memory count as removed too: every server must
+		// answer alike.
 		if err := a.Events.Kept(r.Context(), after); err != nil {
 			return err
 		}
@@ -88,7 +89,7 @@ func startOf(after, lastEventID string) (int64, bool, error) {
 		}
 		n, err := strconv.ParseInt(from.text, 10, 64)
 		if err != nil || n < 0 {
-			return 0, false, workspace.Errorf(workspace.Invalid, "The %s has to be the number of an event.", from.name)
+			return 0, false, workspace.Errorf(workspace.Invalid, "The %s must be the number of an event.", from.name)
 		}
 		return n, true, nil
 	}
@@ -114,8 +115,8 @@ func wantsStream(r *http.Request) bool {
 	return false
 }
 
-// pollEvents answers when there are events, when the time is over, or when the
-// server stops.
+// pollEvents answers when there are events, when the time is over, or when the server
+// stops.
 func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wait time.Duration) error {
 	of := visible(r)
 	sub := a.Feed.Subscribe()
@@ -145,7 +146,8 @@ func (a *api) pollEvents(w http.ResponseWriter, r *http.Request, after int64, wa
 	}
 }
 
-// frame is an event as text/event-stream has it. JSON has no line breaks.
+// frame returns an event in the form of text/event-stream. Its JSON has no line
+// breaks.
 func frame(e workspace.Event, json []byte) []byte {
 	return fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, json)
 }

@@ -14,24 +14,22 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Files is what the API needs of the workspaces' files. Each method may also
-// fail with Unavailable, when there is no room, with Conflict, when the agent
-// is in the way, and with Internal.
+// Files stores the workspaces' files. Each method may fail with Unavailable when
+// there is no room, with Conflict when the agent is in the way, and with Internal.
 type Files interface {
 	List(id string) (files.Listing, error)
-	// Read fails with Invalid when that is no path, and with NotFound.
+	// Read fails with Invalid on a wrong path, and with NotFound.
 	Read(id, path string) (files.File, []byte, error)
-	// Write reports whether the file is new. It fails with Invalid when that
-	// is no path, and with Stale.
+	// Write reports whether the file is new. It fails with Invalid on a wrong path,
+	// and with Stale.
 	Write(id, path string, body []byte, cond files.Condition) (files.File, bool, error)
-	// Delete fails with Invalid when that is no path, with NotFound, and with
-	// Stale.
+	// Delete fails with Invalid on a wrong path, with NotFound, and with Stale.
 	Delete(id, path string, cond files.Condition) error
 	// Remove removes all files of a workspace.
 	Remove(id string) error
 }
 
-// existing returns the id of the path, of a workspace that there is.
+// existing returns the id in the path, if the workspace exists.
 func (a *api) existing(r *http.Request) (string, error) {
 	id, err := pathID(r)
 	if err != nil {
@@ -53,7 +51,7 @@ func (a *api) listFiles(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, list)
 }
 
-// getFile answers with a file as it is. It may hold anything, so that nothing
+// getFile answers with the bytes of a file. A file may hold anything, so no browser
 // may take it for a page of this server.
 func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.existing(r)
@@ -75,11 +73,11 @@ func (a *api) getFile(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(body) // a client that has gone away is seen by nobody but net/http
+	_, _ = w.Write(body) // net/http notices a client that went away
 	return nil
 }
 
-// contentType tells text from all else.
+// contentType tells text from other files.
 func contentType(name string, body []byte) string {
 	text := []string{
 		".cfg", ".conf", ".css", ".csv", ".env", ".go", ".html", ".ini", ".js", ".json", ".log", ".md", ".py", ".sh", ".toml", ".ts", ".txt",
@@ -114,8 +112,8 @@ func (a *api) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// If the workspace was deleted meanwhile, so were its files; this one may
-	// have come after that.
+	// If the workspace was deleted meanwhile, so were its files, but perhaps before
+	// this one was written.
 	if _, err := a.existing(r); workspace.KindOf(err) == workspace.NotFound {
 		if removeErr := a.Files.Remove(id); removeErr != nil {
 			return removeErr

@@ -40,7 +40,7 @@ func TestCreateWithLabelsAndParent(t *testing.T) {
 			{`{"name": "a", "parent": "ws_missing"}`, 400, `There is no workspace "ws_missing" to be the parent.`},
 			{`{"name": "a", "parent": "ws_\u0000"}`, 400, "is not a workspace's id"},
 			{`{"name": "a", "parent": 1}`, 400, `The field "parent" must not be a JSON number.`},
-			{`{"name": "a", "labels": {"a b": "c"}}`, 400, `"a b" is not a label's name`},
+			{`{"name": "a", "labels": {"a b": "c"}}`, 400, `The label name "a b" is not valid`},
 			{`{"name": "a", "labels": {"a": null}}`, 400, `The label "a" must not be null.`},
 			{`{"name": "a", "labels": {"a": 1}}`, 400, "must not be a JSON number"},
 			{`{"name": "a", "labels": ["a"]}`, 400, `The field "labels" must not be a JSON array.`},
@@ -64,8 +64,8 @@ func TestDeleteParent(t *testing.T) {
 		}{
 			"":                               {409, "has children (1)"},
 			"?children=refuse":               {409, "children=cascade to delete all that is below it"},
-			"?children=all":                  {400, "children has to be refuse, cascade or orphan"},
-			"?childen=cascade":               {400, `The parameter "childen" is not known`},
+			"?children=all":                  {400, "must be refuse, cascade or orphan"},
+			"?childen=cascade":               {400, `The parameter "childen" is unknown`},
 			"?children=orphan&children=none": {400, "given twice"},
 		} {
 			a.do("DELETE", path(root)+query, "").wantProblem(t, "DELETE "+query, want.status, want.detail)

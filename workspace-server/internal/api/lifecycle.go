@@ -11,8 +11,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// ask returns the handler that asks an action of a workspace. It answers before
-// that is done: the workspace's status tells when.
+// ask returns the handler that requests an action. It answers before the action is
+// done: the workspace's status tells when.
 func (a *api) ask(action workspace.Action) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, match, err := targetOf(r)
@@ -34,11 +34,11 @@ func (a *api) ask(action workspace.Action) handler {
 }
 
 func runsNothing() error {
-	return workspace.Errorf(workspace.Conflict, "This server runs no workspaces: whoever operates it has to set PROVISIONER.")
+	return workspace.Errorf(workspace.Conflict, "This server runs no workspaces. Its administrator must set PROVISIONER.")
 }
 
-// listTransitions lists what became of a workspace, newest first. The cursor is
-// the revision that a page ended with.
+// listTransitions lists a workspace's transitions, newest first. The cursor is the
+// revision that a page ended with.
 func (a *api) listTransitions(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -59,7 +59,7 @@ func (a *api) listTransitions(w http.ResponseWriter, r *http.Request) error {
 	if before.ID != "" && before.ID != id {
 		return workspace.Errorf(workspace.Invalid, `The parameter "cursor" is from another workspace's list. Start without a cursor.`)
 	}
-	// One more than asked for tells whether there is a next page.
+	// One more than requested tells whether there is a next page.
 	items, err := a.Workspaces.Transitions(r.Context(), id, before.Created, int(limit)+1)
 	if err != nil {
 		return err
@@ -77,8 +77,8 @@ const (
 	maxTail  = 100_000
 )
 
-// getLogs answers with what a workspace's instance wrote, as text, or with the
-// last lines of it. With "follow=1" it goes on until the instance or the server ends.
+// getLogs answers with the lines that a workspace's instance printed, or the last of
+// them. With "follow=1" it goes on until the instance or the server ends.
 func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -94,7 +94,7 @@ func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	}
 	follow, err := strconv.ParseBool(values.Get("follow"))
 	if err != nil && values.Get("follow") != "" {
-		return workspace.Errorf(workspace.Invalid, `The parameter "follow" has to be 0 or 1.`)
+		return workspace.Errorf(workspace.Invalid, `The parameter "follow" must be 0 or 1.`)
 	}
 	if _, err := a.Workspaces.Get(r.Context(), id); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (a *api) getLogs(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if follow {
-		h.Set("Connection", "close") // as a stream of events; see there
+		h.Set("Connection", "close") // as for a stream of events
 	}
 	out := stream.New(a.Stopping, w, stream.WriteTimeout)
 	defer out.Close()

@@ -78,12 +78,12 @@ func TestLifecycle(t *testing.T) {
 			t.Errorf("after three starts the generation is %d", now.Generation)
 		}
 		a.do(http.MethodPost, path+"/pause", "", `If-Match: "1"`).wantProblem(t, "a stale pause", http.StatusPreconditionFailed, "revision")
-		a.do(http.MethodPost, path+"/pause?force=1", "").wantProblem(t, "pause?force=1", http.StatusBadRequest, "there are none here")
+		a.do(http.MethodPost, path+"/pause?force=1", "").wantProblem(t, "pause?force=1", http.StatusBadRequest, "This route has no parameters")
 		a.do(http.MethodPost, path+"/pause", "", "If-Match: "+etag(now))
 		a.settle(w.ID)
-		a.do(http.MethodPost, path+"/hibernate", "").wantProblem(t, "hibernate what is paused", http.StatusConflict, "What is: start.")
+		a.do(http.MethodPost, path+"/hibernate", "").wantProblem(t, "hibernate what is paused", http.StatusConflict, "Possible are: start.")
 		a.do(http.MethodPost, "/v1/workspaces/ws_none/start", "").wantProblem(t, "start of none", http.StatusNotFound, "There is no workspace")
-		a.do(http.MethodPost, "/v1/workspaces", `{"name":"w","desired":"paused"}`).wantProblem(t, "create a paused one", http.StatusBadRequest, "desired has to be running")
+		a.do(http.MethodPost, "/v1/workspaces", `{"name":"w","desired":"paused"}`).wantProblem(t, "create a paused one", http.StatusBadRequest, `The field "desired" must be running`)
 
 		own := "Authorization: Bearer " + string(a.token(token.Spec{Role: token.Workspace, Workspace: w.ID}))
 		var all []workspace.Transition
@@ -113,7 +113,7 @@ func TestLifecycle(t *testing.T) {
 		a.do(http.MethodGet, "/v1/workspaces/"+other.ID+"/transitions?cursor="+first.Next, "").
 			wantProblem(t, "another's cursor", http.StatusBadRequest, "another workspace's list")
 
-		for query, detail := range map[string]string{"volumes=maybe": "volumes has to be", "volume=keep": `"volume" is not known`} {
+		for query, detail := range map[string]string{"volumes=maybe": `"volumes" must be`, "volume=keep": `"volume" is unknown`} {
 			a.do(http.MethodDelete, path+"?"+query, "").wantProblem(t, "DELETE ?"+query, http.StatusBadRequest, detail)
 		}
 		if got := a.do(http.MethodDelete, path+"?volumes=keep", ""); got.status != http.StatusNoContent {
@@ -164,7 +164,7 @@ func TestLogs(t *testing.T) {
 				t.Errorf("logs%s = %d with %d lines of type %s, want %d", query, got.status, n, got.header.Get("Content-Type"), want)
 			}
 		}
-		for query, detail := range map[string]string{"tail=-1": "from 0 to", "follow=maybe": "0 or 1", "since=1": "is not known"} {
+		for query, detail := range map[string]string{"tail=-1": "from 0 to", "follow=maybe": "0 or 1", "since=1": "is unknown"} {
 			a.do(http.MethodGet, path+"?"+query, "").wantProblem(t, "logs?"+query, http.StatusBadRequest, detail)
 		}
 

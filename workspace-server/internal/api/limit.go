@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// Wrong tokens that an address may send. A token has 256 random bits, so
-	// what this protects is not the tokens but the database.
+	// How many wrong tokens an address may send. A token has 256 random bits, so
+	// this protects the database rather than the tokens.
 	wrongPerSecond = 5
 	wrongAtOnce    = 50
 
-	// How many are remembered. Of more, the one that was there longest ago
-	// gets a full bucket again.
+	// How many are remembered. Beyond that, the one that was not seen for longest is
+	// forgotten, and starts with a full bucket again.
 	maxTokens    = 10_000
 	maxAddresses = 10_000
 )
 
-// limits keep one caller from taking all of a server. Each server counts for
-// itself, so that counting asks nobody, and two servers allow twice as much.
+// limits keep one caller from using up a server. Each server counts alone, without
+// asking the database, so two servers allow twice as much.
 type limits struct {
 	tokens    *ratelimit.Limiter // requests, by the token's hash
 	addresses *ratelimit.Limiter // wrong tokens, by the remote address
@@ -39,10 +39,9 @@ func newLimits(perSecond int, now func() time.Time) limits {
 	}
 }
 
-// mayTry fails with Limited when too many wrong tokens came from the address of
-// a request: it is refused before the database is asked. A token that this
-// server has let in before may always be tried, so that whoever shares an
-// address with others, behind a proxy, is not shut out by them.
+// mayTry fails with Limited, before the database is asked, when too many wrong tokens
+// came from the address of a request. A token that this server accepted before is
+// always tried, so that callers behind one proxy do not shut each other out.
 func (l limits) mayTry(r *http.Request, hash string) error {
 	if l.tokens.Known(hash) {
 		return nil
@@ -76,8 +75,8 @@ func limited(what string, wait time.Duration) error {
 	}
 }
 
-// addressOf returns where a request comes from. Of IPv6 it is the network, all
-// of whose addresses one host may have.
+// addressOf returns the address that a request comes from. For IPv6 that is the
+// network, since one host may have all of its addresses.
 func addressOf(r *http.Request) string {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -15,8 +15,7 @@ const (
 	maxPage     = 200
 )
 
-// page is part of a list. Next is the cursor of the next part, empty after the
-// last one.
+// page is part of a list. Next is the cursor of the next page, empty on the last.
 type page[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next"`
@@ -26,8 +25,8 @@ func (a *api) listWorkspaces(w http.ResponseWriter, r *http.Request) error {
 	return a.list(w, r, nil)
 }
 
-// list answers with the workspaces that fit all parameters, among the peers of
-// one if there is a line.
+// list answers with the workspaces that pass all filters, among the peers of one
+// workspace if its line is given.
 func (a *api) list(w http.ResponseWriter, r *http.Request, peersOf workspace.Line) error {
 	values, err := query(r, []string{"label"}, "limit", "cursor", "state", "parent", "template", "q")
 	if err != nil {
@@ -62,8 +61,8 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, peersOf workspace.Lin
 	return writeJSON(w, http.StatusOK, page[workspace.Workspace]{Items: items, Next: encodeCursor(next, scope)})
 }
 
-// scopeOf returns a short text that is the same for the same filters, and
-// empty if there are none. A cursor is good within its scope.
+// scopeOf returns a short text that is the same for the same filters, and empty
+// without any. A cursor is valid only within its scope.
 func scopeOf(values url.Values, peersOf workspace.Line) string {
 	filters := url.Values{}
 	for _, name := range []string{"state", "parent", "template", "q"} {

@@ -55,19 +55,19 @@ func TestListFilters(t *testing.T) {
 			}
 		}
 		for query, detail := range map[string]string{
-			"state=gone":          `state "gone" is not known; there are: stopped, starting`,
+			"state=gone":          `The state "gone" is not known. Use one of: stopped, starting`,
 			"parent=x":            "neither a workspace's id nor",
 			"parent=ws_%00":       "neither a workspace's id nor",
-			"template=../etc":     "is not a template's name",
-			"label=":              `"" is not a label's name`,
-			"label=a%00":          "is not a label's name",
+			"template=../etc":     "template name",
+			"label=":              `The label name "" is not valid`,
+			"label=a%00":          "The label name",
 			"label=a=%00":         "cannot be printed",
-			"label=%3Db":          `"" is not a label's name`,
-			"q=%ff":               "q is not valid UTF-8",
+			"label=%3Db":          `The label name "" is not valid`,
+			"q=%ff":               `parameter "q" is not valid UTF-8`,
 			"q=%00":               "cannot be printed",
 			"q=a&q=b":             `"q" is given twice`,
-			"parent=none&parnt=x": `The parameter "parnt" is not known`,
-			strings.Repeat("label=a&", workspace.MaxLabels+1): "label is given 33 times",
+			"parent=none&parnt=x": `The parameter "parnt" is unknown`,
+			strings.Repeat("label=a&", workspace.MaxLabels+1): `The parameter "label" is given 33 times`,
 		} {
 			a.do("GET", "/v1/workspaces?"+query, "").wantProblem(t, "list with "+query, 400, detail)
 		}
@@ -151,6 +151,6 @@ func TestPeers(t *testing.T) {
 				a.do("GET", "/v1/workspaces/"+missing+suffix, "").wantProblem(t, "GET "+suffix+" of nothing", 404, "There is no workspace")
 			}
 		}
-		a.do("GET", path+"?limt=1", "").wantProblem(t, "GET peers?limt", 400, "is not known")
+		a.do("GET", path+"?limt=1", "").wantProblem(t, "GET peers?limt", 400, "is unknown")
 	})
 }

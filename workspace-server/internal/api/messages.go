@@ -11,24 +11,23 @@ import (
 )
 
 const (
-	messageTimeout = time.Minute // for a message to arrive whole
+	messageTimeout = time.Minute // until a message has arrived
 
-	// wakeTimeout is how long a message waits for its workspace to run.
+	// wakeTimeout is how long a message waits until its workspace runs.
 	wakeTimeout = time.Minute
-	// reachEvery is how often it looks, besides at each event.
+	// reachEvery is how often it looks at the workspace, besides at each event.
 	reachEvery = 250 * time.Millisecond
 )
 
-// Messages is what the API needs to pass messages on.
+// Messages delivers messages to agents.
 type Messages interface {
-	// Deliver sends the body of r, which was read before, to an agent, and
-	// answers r. It fails with Unavailable when the agent got nothing, and
-	// with BadGateway.
+	// Deliver sends body, which the caller read from r, to an agent, and answers r.
+	// It fails with Unavailable when the agent got nothing, and with BadGateway.
 	Deliver(w http.ResponseWriter, r *http.Request, to a2a.Target, body []byte) error
 }
 
-// sendMessage passes an A2A message on to a workspace's agent, and its answer
-// back. A workspace that is hibernated is woken for it.
+// sendMessage passes an A2A message to a workspace's agent, and the answer back. It
+// wakes a hibernated workspace first.
 func (a *api) sendMessage(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -62,8 +61,8 @@ func (a *api) sendMessage(w http.ResponseWriter, r *http.Request) error {
 	return a.Messages.Deliver(w, r, to, body)
 }
 
-// awake returns where the agent of a workspace is, once it is ready. By is the
-// id of the token that asks.
+// awake returns where the agent of a workspace is, once the agent is ready. By is
+// the id of the caller's token.
 func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
 	late := time.NewTimer(wakeTimeout)
 	defer late.Stop()
@@ -81,7 +80,7 @@ func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
 			if url != "" {
 				return a2a.Target{URL: url}, nil
 			}
-			// An agent may be ready before it is recorded where it is.
+			// An agent may register before the server has recorded its address.
 			if now.Provisioned == now.Generation && now.Address != "" {
 				return a2a.Target{Address: now.Address}, nil
 			}
@@ -96,7 +95,7 @@ func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
 		case workspace.StateStarting:
 		default:
 			return a2a.Target{}, workspace.Errorf(workspace.Conflict,
-				"Workspace %q is %s, so no message is delivered. Start it, with POST /v1/workspaces/%s/start.", id, state, id)
+				"Workspace %q is %s, so it gets no messages. Start it with POST /v1/workspaces/%s/start.", id, state, id)
 		}
 		select {
 		case <-sub.C:
@@ -105,10 +104,10 @@ func (a *api) awake(ctx context.Context, id, by string) (a2a.Target, error) {
 			return a2a.Target{}, ctx.Err()
 		case <-late.C:
 			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
-				"Workspace %q is %s, and its agent cannot be reached after %v. It got nothing; try again.", id, now.Status.State, wakeTimeout)
+				"Workspace %q is %s, and its agent could not be reached within %v. It got nothing; try again.", id, now.Status.State, wakeTimeout)
 		case <-a.Stopping.Done():
 			return a2a.Target{}, workspace.Errorf(workspace.Unavailable,
-				"The server stops while workspace %q is %s. Its agent got nothing; try again.", id, now.Status.State)
+				"The server is stopping while workspace %q is %s. Its agent got nothing; try again.", id, now.Status.State)
 		}
 	}
 }

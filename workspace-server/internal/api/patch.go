@@ -28,8 +28,7 @@ func (a *api) patchWorkspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// An agent may name itself, but not choose whom it may talk to, nor how long
-	// it runs.
+	// An agent may name itself, but choose neither its peers nor how long it runs.
 	if patch.Parent != nil || patch.IdleMinutes != nil {
 		if err := callerOf(r).MayAdmin(); err != nil {
 			return err
@@ -58,7 +57,7 @@ func parsePatch(body []byte) (workspace.Patch, error) {
 		switch field {
 		case "name":
 			if patch.Name, err = textOrNull(field, value); err == nil && patch.Name == nil {
-				err = workspace.Errorf(workspace.Invalid, `The field "name" cannot be removed.`)
+				err = workspace.Errorf(workspace.Invalid, `The field "name" cannot be removed. Send a name, or leave the field out.`)
 			}
 		case "parent":
 			if patch.Parent, err = textOrNull(field, value); err == nil && patch.Parent == nil {
@@ -70,9 +69,9 @@ func parsePatch(body []byte) (workspace.Patch, error) {
 		case "idle_minutes":
 			patch.IdleMinutes, err = minutesOrNull(value)
 		case "id", "template", "desired", "status", "generation", "revision", "created", "updated":
-			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed; a patch may have name, parent, labels and idle_minutes.", field)
+			err = workspace.Errorf(workspace.Invalid, "The field %q cannot be changed. A patch may have name, parent, labels and idle_minutes.", field)
 		default:
-			err = workspace.Errorf(workspace.Invalid, "The field %.80q is not known; a patch may have name, parent, labels and idle_minutes.", field)
+			err = workspace.Errorf(workspace.Invalid, "The field %.80q is unknown. A patch may have name, parent, labels and idle_minutes.", field)
 		}
 		if err != nil {
 			return workspace.Patch{}, err
@@ -100,11 +99,11 @@ func labelsPatch(value json.RawMessage) (map[string]*string, error) {
 
 func isNull(value json.RawMessage) bool { return string(value) == "null" }
 
-// minutesOrNull returns 0 for null, which is never.
+// minutesOrNull returns 0, which means never, for null.
 func minutesOrNull(value json.RawMessage) (*int64, error) {
 	minutes := new(int64)
 	if err := json.Unmarshal(value, minutes); err != nil {
-		return nil, workspace.Errorf(workspace.Invalid, `The field "idle_minutes" has to be a whole number or null.`)
+		return nil, workspace.Errorf(workspace.Invalid, `The field "idle_minutes" must be a whole number or null.`)
 	}
 	return minutes, nil
 }
@@ -113,17 +112,17 @@ func minutesOrNull(value json.RawMessage) (*int64, error) {
 func textOrNull(field string, value json.RawMessage) (*string, error) {
 	var text *string
 	if err := json.Unmarshal(value, &text); err != nil {
-		return nil, workspace.Errorf(workspace.Invalid, "The field %.80q has to be a JSON string or null.", field)
+		return nil, workspace.Errorf(workspace.Invalid, "The field %.80q must be a JSON string or null.", field)
 	}
 	return text, nil
 }
 
-// members returns the members of a JSON object. Unlike json.Unmarshal, it
-// refuses two of one name, and takes names as they are written.
+// members returns the members of a JSON object. Unlike json.Unmarshal it refuses two
+// members of one name, and compares names exactly.
 func members(what string, value json.RawMessage) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(value))
 	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
-		return nil, workspace.Errorf(workspace.Invalid, "The %s has to be a JSON object.", what)
+		return nil, workspace.Errorf(workspace.Invalid, "The %s must be a JSON object.", what)
 	}
 	all := map[string]json.RawMessage{}
 	for dec.More() {
@@ -137,7 +136,7 @@ func members(what string, value json.RawMessage) (map[string]json.RawMessage, er
 			return nil, err
 		}
 		if _, twice := all[name]; twice {
-			return nil, workspace.Errorf(workspace.Invalid, "The %s has the field %.80q twice.", what, name)
+			return nil, workspace.Errorf(workspace.Invalid, "The %s has the field %.80q twice. Send it once.", what, name)
 		}
 		all[name] = member
 	}

@@ -84,28 +84,28 @@ func TestPatchRefusals(t *testing.T) {
 		}{
 			{`{"name": "b"}`, "Content-Type: application/json", 415, "Content-Type: application/merge-patch+json"},
 			{``, asMergePatch, 400, "The body is empty"},
-			{`null`, asMergePatch, 400, "The body has to be a JSON object."},
-			{`[]`, asMergePatch, 400, "The body has to be a JSON object."},
+			{`null`, asMergePatch, 400, "The body must be a JSON object."},
+			{`[]`, asMergePatch, 400, "The body must be a JSON object."},
 			{`{"name": "b"} {}`, asMergePatch, 400, "more than one JSON value"},
 			{`{"name": "b"`, asMergePatch, 400, "ends in the middle"},
 			{"{\"name\": \"\xff\"}", asMergePatch, 400, "not valid UTF-8"},
 			{`{"name": "b", "name": "c"}`, asMergePatch, 400, `The body has the field "name" twice.`},
 			{`{"name": null}`, asMergePatch, 400, `The field "name" cannot be removed.`},
-			{`{"name": ""}`, asMergePatch, 400, "name is required"},
-			{`{"name": 1}`, asMergePatch, 400, `The field "name" has to be a JSON string or null.`},
-			{`{"Name": "b"}`, asMergePatch, 400, `The field "Name" is not known`},
-			{`{"nmae": "b"}`, asMergePatch, 400, `The field "nmae" is not known; a patch may have name, parent, labels and idle_minutes.`},
+			{`{"name": ""}`, asMergePatch, 400, "The name is required"},
+			{`{"name": 1}`, asMergePatch, 400, `The field "name" must be a JSON string or null.`},
+			{`{"Name": "b"}`, asMergePatch, 400, `The field "Name" is unknown`},
+			{`{"nmae": "b"}`, asMergePatch, 400, `The field "nmae" is unknown. A patch may have name, parent, labels and idle_minutes.`},
 			{`{"template": "b"}`, asMergePatch, 400, `The field "template" cannot be changed`},
 			{`{"name": "b", "revision": 7}`, asMergePatch, 400, `The field "revision" cannot be changed`},
-			{`{"idle_minutes": "5"}`, asMergePatch, 400, `The field "idle_minutes" has to be a whole number or null.`},
-			{`{"idle_minutes": 1.5}`, asMergePatch, 400, `The field "idle_minutes" has to be a whole number or null.`},
-			{`{"idle_minutes": -1}`, asMergePatch, 400, "idle_minutes has to be a number from 0, which is never, to 43200"},
-			{`{"idle_minutes": 43201}`, asMergePatch, 400, "idle_minutes has to be a number from 0, which is never, to 43200"},
-			{`{"labels": []}`, asMergePatch, 400, `The field "labels" has to be a JSON object.`},
-			{`{"labels": {"a": {}}}`, asMergePatch, 400, `The field "labels.a" has to be a JSON string or null.`},
+			{`{"idle_minutes": "5"}`, asMergePatch, 400, `The field "idle_minutes" must be a whole number or null.`},
+			{`{"idle_minutes": 1.5}`, asMergePatch, 400, `The field "idle_minutes" must be a whole number or null.`},
+			{`{"idle_minutes": -1}`, asMergePatch, 400, `The field "idle_minutes" must be a number from 0, which means never, to 43200`},
+			{`{"idle_minutes": 43201}`, asMergePatch, 400, `The field "idle_minutes" must be a number from 0, which means never, to 43200`},
+			{`{"labels": []}`, asMergePatch, 400, `The field "labels" must be a JSON object.`},
+			{`{"labels": {"a": {}}}`, asMergePatch, 400, `The field "labels.a" must be a JSON string or null.`},
 			{`{"labels": {"a": "1", "a": "2"}}`, asMergePatch, 400, `The field "labels" has the field "a" twice.`},
-			{`{"labels": {"a b": "1"}}`, asMergePatch, 400, `"a b" is not a label's name`},
-			{`{"parent": 1}`, asMergePatch, 400, `The field "parent" has to be`},
+			{`{"labels": {"a b": "1"}}`, asMergePatch, 400, `The label name "a b" is not valid`},
+			{`{"parent": 1}`, asMergePatch, 400, `The field "parent" must be`},
 			{`{"parent": "ws_missing"}`, asMergePatch, 400, "to be the parent"},
 			{`{"parent": "` + w.ID + `"}`, asMergePatch, 409, "its own parent"},
 			{`{"parent": "` + child.ID + `"}`, asMergePatch, 409, "cannot become its parent"},
@@ -119,7 +119,7 @@ func TestPatchRefusals(t *testing.T) {
 			}
 		}
 		a.do("PATCH", "/v1/workspaces/ws_missing", `{}`, asMergePatch).wantProblem(t, "PATCH of nothing", 404, "There is no workspace")
-		a.do("PATCH", path, `{}`, asMergePatch, "If-Match: 1").wantProblem(t, "PATCH with a bare tag", 400, "The header If-Match has to be")
+		a.do("PATCH", path, `{}`, asMergePatch, "If-Match: 1").wantProblem(t, "PATCH with a bare tag", 400, "The header If-Match must be")
 		if last, err := a.store.LastEvent(t.Context()); err != nil || last != 2 {
 			t.Errorf("after refusals the last event is %d, %v, want 2", last, err)
 		}
@@ -137,7 +137,7 @@ func TestConditionalGetAndDelete(t *testing.T) {
 				t.Errorf("GET with If-None-Match: %s = %d %q, ETag %s, want %d", tags, got.status, got.body, got.header.Get("ETag"), want)
 			}
 		}
-		a.do("GET", path, "", "If-None-Match: 1").wantProblem(t, "GET with a bare tag", 400, "The header If-None-Match has to be")
+		a.do("GET", path, "", "If-None-Match: 1").wantProblem(t, "GET with a bare tag", 400, "The header If-None-Match must be")
 		a.do("DELETE", path, "", `If-Match: "2"`).wantProblem(t, "DELETE of another revision", 412, "at revision 1")
 		if got := a.do("DELETE", path, "", `If-Match: "1"`); got.status != 204 {
 			t.Errorf("DELETE of this revision = %d %s, want 204", got.status, got.body)

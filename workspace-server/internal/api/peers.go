@@ -6,8 +6,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// listPeers lists the workspaces that one may talk to, with the parameters of
-// every list.
+// listPeers lists the peers of a workspace, with the filters of every list.
 func (a *api) listPeers(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -20,7 +19,7 @@ func (a *api) listPeers(w http.ResponseWriter, r *http.Request) error {
 	return a.list(w, r, line)
 }
 
-// getPeer answers with a workspace if another may talk to it.
+// getPeer answers with a peer of a workspace.
 func (a *api) getPeer(w http.ResponseWriter, r *http.Request) error {
 	peer, err := a.peerOf(r)
 	if err != nil {
@@ -33,8 +32,8 @@ func (a *api) getPeer(w http.ResponseWriter, r *http.Request) error {
 	return writeWorkspace(w, http.StatusOK, found)
 }
 
-// peerOf returns the other workspace that a path names, if the first may talk
-// to it. Whether there is one that it may not talk to is not told.
+// peerOf returns the id of the peer that a path names. Its error does not tell
+// whether a workspace exists that is no peer.
 func (a *api) peerOf(r *http.Request) (string, error) {
 	id, err := pathID(r)
 	if err != nil {
@@ -48,7 +47,7 @@ func (a *api) peerOf(r *http.Request) (string, error) {
 		err = a.mayTalk(r.Context(), id, peer)
 	}
 	if peer == id || workspace.KindOf(err) == workspace.Forbidden {
-		return "", workspace.Errorf(workspace.NotFound, "Workspace %q has no peer %.80q.", id, peer)
+		return "", workspace.Errorf(workspace.NotFound, "Workspace %q has no peer %.80q. List its peers with GET /v1/workspaces/%s/peers.", id, peer, id)
 	}
 	return peer, err
 }

@@ -7,16 +7,16 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Plugins is what the API needs of the plugins that can be attached.
+// Plugins reads the plugins that can be attached.
 type Plugins interface {
 	// List fails with Unavailable.
 	List() ([]catalog.Plugin, error)
-	// Get fails with NotFound, with Invalid when something is wrong with the
-	// plugin, and with Unavailable.
+	// Get fails with NotFound, with Invalid when the plugin has errors, and with
+	// Unavailable.
 	Get(name string) (catalog.Plugin, error)
 }
 
-// attached is a plugin of a workspace, and whether it still is what it was.
+// attached is a plugin of a workspace, and whether it still has its digest.
 type attached struct {
 	workspace.Attachment
 	Current bool `json:"current"`
@@ -43,7 +43,7 @@ func (a *api) listAttached(w http.ResponseWriter, r *http.Request) error {
 	for _, item := range all {
 		p, err := a.Plugins.Get(item.Name)
 		switch workspace.KindOf(err) {
-		case workspace.NotFound, workspace.Invalid: // then it is not what it was
+		case workspace.NotFound, workspace.Invalid: // then it does not have its digest
 		default:
 			if err != nil {
 				return err
@@ -54,8 +54,8 @@ func (a *api) listAttached(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]any{"items": items})
 }
 
-// attachPlugin pins a plugin to what is in it now, which a client that has
-// looked at it can name.
+// attachPlugin pins a plugin to its current digest, which a client that looked at
+// the plugin can name.
 func (a *api) attachPlugin(w http.ResponseWriter, r *http.Request) error {
 	id, match, err := targetOf(r)
 	if err != nil {
@@ -77,7 +77,7 @@ func (a *api) attachPlugin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if in.Digest != nil && *in.Digest != p.Digest {
-		return workspace.Errorf(workspace.Conflict, "The plugin %q is %s now, and not %.80q. Look at it again, and decide anew.", p.Name, p.Digest, *in.Digest)
+		return workspace.Errorf(workspace.Conflict, "The plugin %q now has the digest %s, not %.80q. Look at it again, then decide anew.", p.Name, p.Digest, *in.Digest)
 	}
 	made, fresh, err := a.Attachments.AttachPlugin(r.Context(), id, p.Name, p.Digest, match)
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *api) detachPlugin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := r.PathValue("name")
-	// What cannot be a name is not asked of the database.
+	// The database is not asked about a text that cannot be a name.
 	if workspace.CheckPluginName(name) != nil {
 		return workspace.Errorf(workspace.NotFound, "The workspace has no plugin %.80q.", name)
 	}

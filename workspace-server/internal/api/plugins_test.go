@@ -55,7 +55,7 @@ func TestPlugins(t *testing.T) {
 			}
 		}
 		put("review", `{"digest":"sha256:00"}`).wantProblem(t, "PUT of another digest", http.StatusConflict, "Look at it again")
-		put("review", `{"digets":""}`).wantProblem(t, "PUT of a typo", http.StatusBadRequest, `"digets" is not known`)
+		put("review", `{"digets":""}`).wantProblem(t, "PUT of a typo", http.StatusBadRequest, `"digets" is unknown`)
 		put("review", "", `If-Match: "9"`).wantProblem(t, "PUT of another revision", http.StatusPreconditionFailed, "at revision 2")
 		put("broken", "").wantProblem(t, "PUT of a broken one", http.StatusBadRequest, `unknown key "tgas"`)
 		for _, name := range []string{"none", "..", "%2e%2e", "a%2fb", "Review", "x%00"} {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// readyTimeout is less than what a health check commonly waits.
+// readyTimeout is less than health checks commonly wait.
 const readyTimeout = 2 * time.Second
 
 type ready struct {
@@ -23,7 +23,7 @@ type databaseReady struct {
 	Status string `json:"status"`
 }
 
-// getReady answers when the database does.
+// getReady answers once the database has answered.
 func (a *api) getReady(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()

@@ -8,20 +8,19 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Secrets is what the API needs of the secrets. No method returns a value.
+// Secrets stores secrets. No method returns a value.
 type Secrets interface {
-	// List fails with NotFound when there is no such workspace.
+	// List fails with NotFound when the workspace does not exist.
 	List(ctx context.Context, workspace string) ([]secret.Secret, error)
-	// Put reports whether the secret is new. It fails with Invalid, with
-	// NotFound when there is no such workspace, and with Conflict when there
-	// are too many.
+	// Put reports whether the secret is new. It fails with Invalid, with NotFound
+	// when the workspace does not exist, and with Conflict when there are too many.
 	Put(ctx context.Context, p secret.Place, value string) (bool, error)
 	// Delete fails with NotFound.
 	Delete(ctx context.Context, p secret.Place) error
 }
 
-// placeOf returns the workspace of the path, empty where there is none, and
-// the name of the secret, likewise.
+// placeOf returns the workspace and the secret that a path names; either may be
+// empty.
 func placeOf(r *http.Request) (secret.Place, error) {
 	p := secret.Place{Workspace: r.PathValue("id"), Name: r.PathValue("name")}
 	if p.Workspace == "" {
@@ -55,7 +54,7 @@ func (a *api) putSecret(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if in.Value == nil {
-		return workspace.Errorf(workspace.Invalid, "value is required")
+		return workspace.Errorf(workspace.Invalid, "The field \"value\" is required.")
 	}
 	fresh, err := a.Secrets.Put(r.Context(), p, *in.Value)
 	if err != nil {
@@ -74,9 +73,9 @@ func (a *api) deleteSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// What cannot be a name is not asked of the database.
+	// The database is not asked about a text that cannot be a name.
 	if p.Check() != nil {
-		return workspace.Errorf(workspace.NotFound, "There is no secret %.80q here.", p.Name)
+		return workspace.Errorf(workspace.NotFound, "There is no secret %.80q here. List the secrets to see which there are.", p.Name)
 	}
 	if err := a.Secrets.Delete(r.Context(), p); err != nil {
 		return err

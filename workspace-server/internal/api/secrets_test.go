@@ -25,10 +25,10 @@ func TestSecrets(t *testing.T) {
 				t.Errorf("GET %s = %s, want the name alone", base, resp.body)
 			}
 			for body, detail := range map[string]string{
-				`{}`:                       "value is required",
-				`{"value":null}`:           "value is required",
+				`{}`:                       `The field "value" is required`,
+				`{"value":null}`:           `The field "value" is required`,
 				`{"value":1}`:              `"value" must not be a JSON number`,
-				`{"value":"x","name":"y"}`: `"name" is not known`,
+				`{"value":"x","name":"y"}`: `"name" is unknown`,
 				`{"value":"a\u0000"}`:      "zero byte",
 			} {
 				put("OTHER", body).wantProblem(t, "PUT "+body, http.StatusBadRequest, detail)

@@ -10,9 +10,9 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// streamEvents writes events as they happen until the client or the server
-// goes. It begins with the place that it starts from, so that a client that
-// got no event yet still reconnects without a gap.
+// streamEvents writes events as they happen until the client goes away or the server
+// stops. It first writes the number that it starts after, so that a client that got
+// no event yet reconnects without a gap.
 func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) error {
 	c, of := callerOf(r), visible(r)
 	sub := a.Feed.Subscribe()
@@ -24,8 +24,8 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// The next request must not come on this connection: when a stream ends,
-	// the server behind it ends too.
+	// The next request must not use this connection: when a stream ends, its server
+	// often stops.
 	h.Set("Connection", "close")
 	out := stream.New(a.Stopping, w, stream.WriteTimeout)
 	defer out.Close()
@@ -34,17 +34,17 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request, after int64) 
 	if !out.Write(fmt.Appendf(nil, "%sid: %d\n\n", retry, after)) {
 		return nil
 	}
-	told := after // the number that the client would come back with
+	told := after // the number that the client would reconnect with
 	beat := time.NewTicker(a.Heartbeat)
 	defer beat.Stop()
 	for {
 		next, err := a.Tail.After(r.Context(), of, after)
 		if workspace.KindOf(err) == workspace.Gone {
-			return nil // which the client is told when it comes back
+			return nil // the client learns of it when it reconnects
 		}
 		if err != nil {
-			// The answer has begun, so the edge can only cut it short; the
-			// client then reconnects and continues.
+			// The answer has begun, so the edge can only cut it short. The client
+			// reconnects and continues.
 			return err
 		}
 		for _, e := range next.Events {

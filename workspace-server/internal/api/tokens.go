@@ -8,10 +8,10 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// maxLifetime is the longest that a token may be limited to.
+// maxLifetime is the longest lifetime of a token that expires.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
-// made is a token together with its secret, which is told this once.
+// made is a new token with its secret, which no later answer contains.
 type made struct {
 	token.Token
 	Secret token.Secret `json:"secret"`
@@ -22,7 +22,7 @@ func (a *api) createToken(w http.ResponseWriter, r *http.Request) error {
 		Name      string     `json:"name"`
 		Role      token.Role `json:"role"`
 		Workspace string     `json:"workspace"`
-		ExpiresIn *int64     `json:"expires_in"` // seconds; none: never
+		ExpiresIn *int64     `json:"expires_in"` // seconds; nil: never
 	}
 	if _, err := decode(w, r, &in); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (a *api) createToken(w http.ResponseWriter, r *http.Request) error {
 	spec := token.Spec{Name: in.Name, Role: in.Role, Workspace: in.Workspace}
 	if in.ExpiresIn != nil {
 		if *in.ExpiresIn < 1 || *in.ExpiresIn > int64(maxLifetime/time.Second) {
-			return workspace.Errorf(workspace.Invalid, "The field \"expires_in\" has to be a number of seconds from 1 to %d.", int64(maxLifetime/time.Second))
+			return workspace.Errorf(workspace.Invalid, "The field \"expires_in\" must be a number of seconds from 1 to %d.", int64(maxLifetime/time.Second))
 		}
 		spec.Lifetime = time.Duration(*in.ExpiresIn) * time.Second
 	}
@@ -66,7 +66,7 @@ func (a *api) listTokens(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page[token.Token]{Items: items, Next: encodeCursor(next, scope)})
 }
 
-// getSelf tells a caller what its own token is good for.
+// getSelf answers with the caller's own token.
 func (a *api) getSelf(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, callerOf(r).Token)
 }
@@ -74,7 +74,7 @@ func (a *api) getSelf(w http.ResponseWriter, r *http.Request) error {
 func (a *api) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if !token.IsID(id) {
-		return workspace.Errorf(workspace.NotFound, "There is no token %.80q.", id)
+		return workspace.Errorf(workspace.NotFound, "There is no token %.80q. List the tokens to see which there are.", id)
 	}
 	if err := a.Tokens.RevokeToken(r.Context(), id); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 
 const maxKey = 200
 
-// createWorkspace answers the same to the same Idempotency-Key for a day, so
-// that a client may send a request again whose answer it did not get.
+// createWorkspace gives the same answer to the same Idempotency-Key for a day, so that
+// a client can repeat a request whose answer it did not get.
 func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Name        string             `json:"name"`
@@ -33,7 +33,7 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Key != "" {
-		// The answer stands, even if the template is gone by now.
+		// The first answer stands, even if the template is gone by now.
 		made, found, err := a.Workspaces.Replay(r.Context(), req)
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	}
 	start := in.Desired == workspace.StateRunning
 	if !start && in.Desired != "" && in.Desired != workspace.StateStopped {
-		return workspace.Errorf(workspace.Invalid, "desired has to be %s, which starts the workspace, or %s.",
+		return workspace.Errorf(workspace.Invalid, "The field \"desired\" must be %s, which starts the workspace, or %s.",
 			workspace.StateRunning, workspace.StateStopped)
 	}
 	if start && a.Instances == nil {
@@ -72,8 +72,7 @@ func (a *api) createWorkspace(w http.ResponseWriter, r *http.Request) error {
 	return writeMade(w, made)
 }
 
-// writeMade says whether a workspace that was made is as it is wanted, or on
-// its way there.
+// writeMade answers 201 if a new workspace is in its desired state, else 202.
 func writeMade(w http.ResponseWriter, made workspace.Workspace) error {
 	w.Header().Set("Location", "/v1/workspaces/"+made.ID)
 	if made.Status.State != made.Desired {
@@ -82,12 +81,12 @@ func writeMade(w http.ResponseWriter, made workspace.Workspace) error {
 	return writeWorkspace(w, http.StatusCreated, made)
 }
 
-// labelsOf fails with Invalid on null, which would else be an empty text.
+// labelsOf fails with Invalid on null, which would otherwise become an empty text.
 func labelsOf(given map[string]*string) (workspace.Labels, error) {
 	labels := workspace.Labels{}
 	for name, value := range given {
 		if value == nil {
-			return nil, workspace.Errorf(workspace.Invalid, "The label %.80q must not be null.", name)
+			return nil, workspace.Errorf(workspace.Invalid, "The label %.80q must not be null. Send a text, or leave it out.", name)
 		}
 		labels[name] = *value
 	}
@@ -102,7 +101,7 @@ func requestOf(r *http.Request, body []byte) (workspace.Request, error) {
 	}
 	if len(key) > maxKey || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return workspace.Request{}, workspace.Errorf(workspace.Invalid,
-			"The header Idempotency-Key has to be at most %d printable ASCII characters.", maxKey)
+			"The header Idempotency-Key must be at most %d printable ASCII characters.", maxKey)
 	}
 	sum := sha256.Sum256(body)
 	return workspace.Request{Key: key, Fingerprint: hex.EncodeToString(sum[:]), By: by}, nil
@@ -123,9 +122,9 @@ func (a *api) getWorkspace(w http.ResponseWriter, r *http.Request) error {
 	return writeWorkspace(w, http.StatusOK, found)
 }
 
-// deleteWorkspace refuses to delete a workspace with children, unless the
-// parameter "children" says what becomes of them. What the workspace wrote is
-// deleted too, unless "volumes" says to keep it.
+// deleteWorkspace refuses to delete a workspace with children, unless the parameter
+// "children" says what happens to them. It deletes the data that the agent wrote,
+// unless "volumes" says to keep it.
 func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	id, match, err := targetOf(r)
 	if err != nil {
@@ -141,7 +140,7 @@ func (a *api) deleteWorkspace(w http.ResponseWriter, r *http.Request) error {
 	}
 	volumes := cmp.Or(values.Get("volumes"), "delete")
 	if volumes != "delete" && volumes != "keep" {
-		return workspace.Errorf(workspace.Invalid, "volumes has to be delete or keep")
+		return workspace.Errorf(workspace.Invalid, "The parameter \"volumes\" must be delete or keep.")
 	}
 	if err := a.Workspaces.Delete(r.Context(), id, children, volumes == "keep", match); err != nil {
 		return err

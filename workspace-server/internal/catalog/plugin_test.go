@@ -97,7 +97,7 @@ func TestPluginsOnDisk(t *testing.T) {
 		"linked-dir": `"demo" is neither a file nor a directory`,
 		"pipe":       `"p" is neither a file nor a directory`,
 		"deep":       "more than 16 names",
-		"Upper":      `plugin "Upper" is not a plugin's name`,
+		"Upper":      `The plugin name "Upper" is not valid`,
 		"missing":    "plugin.yaml is missing",
 		"no-skill":   `skills: "greet" has no file skills/greet/SKILL.md`,
 		"out":        `skills: "../../demo/skills/greet" has no file`,

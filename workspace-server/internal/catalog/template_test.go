@@ -92,7 +92,7 @@ func TestTemplatesOnDisk(t *testing.T) {
 	want := map[string]string{
 		"demo":    "",
 		"missing": "config.yaml is missing",
-		"Upper":   `template "Upper" is not a template's name: use a-z, 0-9 and -, at most 63 characters`,
+		"Upper":   `The template name "Upper" is not valid. Use a-z, 0-9 and -, at most 63 characters.`,
 		"large":   "config.yaml is larger than 256 KiB",
 		"link":    "config.yaml cannot be opened",
 		"pipe":    "config.yaml is not a file",

@@ -1,5 +1,5 @@
-// Package cli is the command line of people who use a server: its verbs, their
-// flags, and how answers look in a terminal.
+// Package cli is the command line for the users of a server: its verbs, their flags,
+// and how answers look in a terminal.
 package cli
 
 import (
@@ -16,11 +16,10 @@ import (
 	"workspace-server/internal/config"
 )
 
-// program is how the command line begins.
+// program is the beginning of every command line.
 const program = "workspace-server ws"
 
-// Terminal is where a command runs. What it was asked for goes to Out, and
-// what else there is to say to Err.
+// Terminal is where a command runs. Its result goes to Out, everything else to Err.
 type Terminal struct {
 	Getenv   func(string) string
 	In       io.Reader
@@ -36,7 +35,7 @@ const (
 	codeConflict = 5
 )
 
-// Error ends the program with a code.
+// Error is an error with the program's exit code.
 type Error struct {
 	Code int
 	Err  error
@@ -58,7 +57,7 @@ func coded(err error) error {
 		return err
 	}
 	if errors.Is(err, context.Canceled) {
-		return errorf(codeFailed, "interrupted")
+		return errorf(codeFailed, "the command was interrupted")
 	}
 	code := codeFailed
 	switch client.StatusOf(err) {
@@ -72,14 +71,14 @@ func coded(err error) error {
 	return &Error{code, err}
 }
 
-// A verb is one or two words, which further words and flags follow.
+// A verb is one or two words, followed by arguments and flags.
 type verb struct {
 	name, words, help string
 	timeout           time.Duration // 0: none
 	prepare           func(c *command) action
 }
 
-// An action is what a verb does once its flags and words are read.
+// An action is what a verb does after its flags and arguments are read.
 type action func(ctx context.Context, api *client.Client, words []string) error
 
 const (
@@ -91,35 +90,34 @@ func verbs() []verb {
 	return []verb{
 		{"list", "", "list workspaces, newest first", short, list},
 		{"get", "WORKSPACE", "show a workspace", short, get},
-		{"create", "NAME", "make a workspace, and print its id", short, create},
+		{"create", "NAME", "create a workspace and print its id", short, create},
 		{"rename", "WORKSPACE NAME", "give a workspace another name", short, rename},
-		{"set", "WORKSPACE", "change a workspace's name, parent and labels", short, set},
+		{"set", "WORKSPACE", "change a workspace's name, parent, labels or idle time", short, set},
 		{"delete", "WORKSPACE", "delete a workspace", short, remove},
-		{"start", "WORKSPACE", "have a workspace run", long, start},
-		{"pause", "WORKSPACE", "stop what runs in a workspace, until it is started", long, pause},
-		{"hibernate", "WORKSPACE", "stop what runs in a workspace, until it is called", long, hibernate},
-		{"restart", "WORKSPACE", "stop what runs in a workspace, and start it", long, restart},
-		{"transitions", "WORKSPACE", "list what became of a workspace, when and why, newest first", short, transitions},
-		{"logs", "WORKSPACE", "print what a workspace printed", 0, logs},
-		{"events", "", "print what happened, oldest first", 0, events},
-		{"templates", "", "list the templates, with what is wrong with each", short, templates},
-		{"peers", "WORKSPACE", "list those that a workspace may talk to", short, peers},
+		{"start", "WORKSPACE", "start a workspace", long, start},
+		{"pause", "WORKSPACE", "stop a workspace until someone starts it", long, pause},
+		{"hibernate", "WORKSPACE", "stop a workspace until a message arrives for it", long, hibernate},
+		{"restart", "WORKSPACE", "stop a workspace and start it again", long, restart},
+		{"transitions", "WORKSPACE", "list a workspace's changes of state, newest first", short, transitions},
+		{"logs", "WORKSPACE", "print what a workspace's agent printed", 0, logs},
+		{"events", "", "print events, oldest first", 0, events},
+		{"templates", "", "list templates, with the errors in each", short, templates},
+		{"peers", "WORKSPACE", "list the peers of a workspace", short, peers},
 		{"secrets list", "", "list the names of secrets", short, listSecrets},
-		{"secrets set", "NAME", "set a secret to what standard input holds", short, setSecret},
+		{"secrets set", "NAME", "set a secret to the text of standard input", short, setSecret},
 		{"secrets delete", "NAME", "delete a secret", short, deleteSecret},
-		{"token create", "", "make a token, and print its secret, which is told this once", short, createToken},
+		{"token create", "", "create a token and print its secret, this once", short, createToken},
 		{"token list", "", "list tokens, newest first", short, listTokens},
-		{"token revoke", "ID", "end a token for good", short, revokeToken},
-		{"login", "", "note a server, and the token that standard input holds", short, login},
+		{"token revoke", "ID", "revoke a token for good", short, revokeToken},
+		{"login", "", "remember a server and the token in standard input", short, login},
 	}
 }
 
-// Run carries out a command line, without the words that it begins with. It
-// fails with *Error.
+// Run runs a command line, given without the program's name. It fails with *Error.
 func Run(ctx context.Context, args []string, t Terminal) error {
 	if len(args) == 0 {
 		_, err := io.WriteString(t.Err, help())
-		return errors.Join(errorf(codeUsage, "a verb is missing"), err)
+		return errors.Join(errorf(codeUsage, "the verb is missing: choose one of these"), err)
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
@@ -137,7 +135,7 @@ func Run(ctx context.Context, args []string, t Terminal) error {
 		}
 		return coded(err)
 	}
-	return errorf(codeUsage, "unknown verb %q; '%s -h' lists them", args[0], program)
+	return errorf(codeUsage, "the verb %q is unknown: '%s -h' lists all verbs", args[0], program)
 }
 
 func help() string {
@@ -147,15 +145,15 @@ func help() string {
 		fmt.Fprintf(&b, "  %-22s %s\n", strings.TrimSpace(v.name+" "+v.words), v.help)
 	}
 	fmt.Fprintf(&b, `
-'%s VERB -h' lists a verb's flags. WORKSPACE is an id, or the name or
-the beginning of the id of one workspace alone.
+'%s VERB -h' lists a verb's flags. WORKSPACE is the id, the name or the
+beginning of the id of exactly one workspace.
 
-Exit codes: 0 done, 1 failed, 2 not understood, or said of more than one
-workspace, 3 there is no such thing, 4 refused, or no token, 5 in conflict with
-what is there, or changed meanwhile.
+Exit codes: 0 done; 1 failed; 2 wrong usage, or a name of several workspaces;
+3 not found; 4 refused, or no token; 5 in conflict with what exists, or changed
+meanwhile.
 
-The server and the token are those of --server and --token-file, else of these
-variables, else those that 'login' noted, else those of this machine's server:
+The server and the token come from --server and --token-file, else from these
+variables, else from 'login', else from the server of this machine:
 
 `, program)
 	b.WriteString(config.ClientTable())

@@ -22,7 +22,7 @@ type command struct {
 	flags *flag.FlagSet
 
 	server, tokenFile string
-	limit             time.Duration // of the whole command
+	limit             time.Duration // for the whole command
 	json              bool
 	anonymous         bool   // it needs no token
 	said              string // last
@@ -33,12 +33,12 @@ func newCommand(t Terminal, v verb, args []string) *command {
 	c.flags.SetOutput(io.Discard)
 	c.flags.Usage = func() {}
 	c.flags.StringVar(&c.server, "server", "", "the `address` of the server")
-	c.flags.StringVar(&c.tokenFile, "token-file", "", "a `file` with the token, which others must not be able to read")
-	c.flags.DurationVar(&c.limit, "timeout", v.timeout, "how `long` it may take; 0 is for ever")
+	c.flags.StringVar(&c.tokenFile, "token-file", "", "the `file` that holds the token; others must not be able to read it")
+	c.flags.DurationVar(&c.limit, "timeout", v.timeout, "how `long` the command may take; 0 means no limit")
 	return c
 }
 
-// run reads the command line and does what it says.
+// run reads the command line and runs the action.
 func (c *command) run(ctx context.Context) error {
 	do := c.verb.prepare(c)
 	words, err := c.parse()
@@ -59,12 +59,12 @@ func (c *command) run(ctx context.Context) error {
 	return do(ctx, api, words)
 }
 
-// printsJSON gives the command the flag for answers as the API gives them.
+// printsJSON gives the command the flag --json.
 func (c *command) printsJSON() {
-	c.flags.BoolVar(&c.json, "json", false, "print what the server answers, as JSON")
+	c.flags.BoolVar(&c.json, "json", false, "print the server's answer, as JSON")
 }
 
-// parse reads flags before, after and between the words that the verb wants.
+// parse reads flags before, after and between the verb's arguments.
 func (c *command) parse() ([]string, error) {
 	var words []string
 	for args := c.args; ; {
@@ -83,17 +83,22 @@ func (c *command) parse() ([]string, error) {
 	}
 	want := strings.Fields(c.verb.words)
 	if len(words) != len(want) {
-		return nil, c.misuse(fmt.Errorf("it takes %d words besides its flags, not %d", len(want), len(words)))
+		takes := "1 argument"
+		if len(want) != 1 {
+			takes = fmt.Sprint(len(want), " arguments")
+		}
+		return nil, c.misuse(fmt.Errorf("it takes %s, not %d", takes, len(words)))
 	}
 	for i, word := range words {
 		if word == "" {
-			return nil, c.misuse(fmt.Errorf("%s is empty", want[i]))
+			return nil, c.misuse(fmt.Errorf("%s must not be empty", want[i]))
 		}
 	}
 	return words, nil
 }
 
-// misuse does not repeat what was said, which may be a secret by mistake.
+// misuse returns an error that does not repeat the arguments, one of which may be a
+// secret by mistake.
 func (c *command) misuse(err error) error {
 	if errors.Is(err, flag.ErrHelp) {
 		if _, err := io.WriteString(c.Out, c.usage()); err != nil {
@@ -101,7 +106,7 @@ func (c *command) misuse(err error) error {
 		}
 		return flag.ErrHelp
 	}
-	return errorf(codeUsage, "%s: %w; '%s %s -h' tells more", c.verb.name, err, program, c.verb.name)
+	return errorf(codeUsage, "%s: %w: '%s %s -h' shows its usage", c.verb.name, err, program, c.verb.name)
 }
 
 func (c *command) usage() string {
@@ -124,7 +129,7 @@ func (c *command) usage() string {
 	return b.String()
 }
 
-// connect returns a client of the server that the command is for.
+// connect returns a client of the command's server.
 func (c *command) connect() (*client.Client, error) {
 	address, token, err := c.find()
 	if err != nil {
@@ -133,14 +138,14 @@ func (c *command) connect() (*client.Client, error) {
 	return client.New(address, token, func(why error) { c.say("%v; trying again", why) })
 }
 
-// say tells the user something, once while nothing else is said.
+// say prints a line for the user, unless it equals the previous one.
 func (c *command) say(format string, args ...any) {
 	text := clean(fmt.Sprintf(format, args...))
 	if text == c.said {
 		return
 	}
 	c.said = text
-	_, _ = fmt.Fprintln(c.Err, text) // there is nobody else to tell
+	_, _ = fmt.Fprintln(c.Err, text) // there is nowhere else to report it
 }
 
 // printJSON prints one document on one line.

@@ -20,7 +20,7 @@ import (
 	"workspace-server/internal/token"
 )
 
-// note is what login keeps.
+// note is what login stores.
 type note struct {
 	Server string `json:"server"`
 	Token  string `json:"token"`
@@ -35,17 +35,17 @@ func readNote(path string) (note, error) {
 		return note{}, nil
 	}
 	if err != nil {
-		return note{}, fmt.Errorf("read what 'ws login' noted: %w", err)
+		return note{}, fmt.Errorf("read the file of 'ws login': %w", err)
 	}
 	var n note
 	if json.Unmarshal(text, &n) != nil || config.CheckServer(n.Server) != nil || !token.IsSecret(n.Token) {
-		return note{}, fmt.Errorf("%s is not what 'ws login' writes: remove it, or log in again", path)
+		return note{}, fmt.Errorf("%s is not a file of 'ws login': remove it, or log in again", path)
 	}
 	return n, nil
 }
 
-// find returns the server's address and the token. What login noted, and what
-// this machine's server keeps, is sent to that server alone.
+// find returns the server's address and the token. It sends a token of login, or of
+// this machine's server, to no other server.
 func (c *command) find() (address, secret string, err error) {
 	cfg, err := config.LoadClient(c.Getenv)
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *command) find() (address, secret string, err error) {
 		}
 	}
 	if !token.IsSecret(secret) {
-		return "", "", errorf(codeRefused, "WORKSPACE_SERVER_TOKEN holds no token: a token begins with wst_")
+		return "", "", errorf(codeRefused, "WORKSPACE_SERVER_TOKEN holds no token: set it to one, which begins with wst_")
 	}
 	return address, secret, nil
 }
@@ -100,15 +100,15 @@ func readToken(path string) (string, error) {
 	}
 	secret := strings.TrimSpace(string(text))
 	if !token.IsSecret(secret) {
-		return "", errorf(codeRefused, "there is no token in %s: a token begins with wst_", path)
+		return "", errorf(codeRefused, "%s holds no token: put one there, which begins with wst_", path)
 	}
 	return secret, nil
 }
 
-// localToken returns the first administrator's, for this machine's server.
+// localToken returns the first administrator's token if the server is this machine's.
 func localToken(cfg config.Client, address string) (string, error) {
-	none := fmt.Sprintf("there is no token for %s: set WORKSPACE_SERVER_TOKEN, give --token-file, or note one with '%s login'; "+
-		"where the server runs, 'make token' prints the first administrator's", address, program)
+	none := fmt.Sprintf("there is no token for %s: set WORKSPACE_SERVER_TOKEN, give --token-file, or log in with '%s login'; "+
+		"on the server's machine, 'make token' prints the first administrator's token", address, program)
 	local, dir, err := cfg.Local()
 	if err != nil || !same(address, local) {
 		return "", &Error{codeRefused, errors.New(none)}
@@ -120,7 +120,7 @@ func localToken(cfg config.Client, address string) (string, error) {
 	return secret, err
 }
 
-// same reports whether two addresses are written for one server.
+// same reports whether two addresses name one server.
 func same(a, b string) bool { return a != "" && b != "" && canonical(a) == canonical(b) }
 
 func canonical(address string) string {
@@ -138,15 +138,15 @@ func canonical(address string) string {
 	return u.Scheme + " " + host + " " + port + " " + strings.TrimRight(u.Path, "/")
 }
 
-// maxInput bounds what is read from standard input; the server's own limits
-// are lower.
+// maxInput bounds what a command reads from standard input, in bytes. The server's
+// own limits are lower.
 const maxInput = 1 << 20
 
-// input reads standard input, and tells a person at a terminal that it does.
+// input reads standard input. It tells a person at a terminal what to type.
 func (c *command) input(what string) (string, error) {
 	if f, ok := c.In.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			c.say("%s, then Enter and Ctrl-D:", what)
+			c.say("type %s, then Enter and Ctrl-D:", what)
 		}
 	}
 	text, err := io.ReadAll(io.LimitReader(c.In, maxInput))
@@ -156,8 +156,8 @@ func (c *command) input(what string) (string, error) {
 	return string(text), nil
 }
 
-// login finds the address as any command does, and notes it together with the
-// token once the server has said that it knows that.
+// login finds the address as any command does, and stores it with the token once the
+// server has accepted the token.
 func login(c *command) action {
 	c.anonymous = true
 	return func(ctx context.Context, _ *client.Client, _ []string) error {
@@ -166,9 +166,9 @@ func login(c *command) action {
 			return &Error{codeUsage, err}
 		}
 		if cfg.File == "" {
-			return errorf(codeFailed, "there is no place for what is to be noted: set XDG_CONFIG_HOME or HOME")
+			return errorf(codeFailed, "there is no directory for the client's file: set XDG_CONFIG_HOME or HOME")
 		}
-		noted, _ := readNote(cfg.File) // it may be anything, since it is written anew
+		noted, _ := readNote(cfg.File) // an unreadable file is replaced
 		address, err := c.address(cfg, noted)
 		if err != nil {
 			return err
@@ -190,14 +190,14 @@ func login(c *command) action {
 			return err
 		}
 		if err := private.Replace(cfg.File, append(text, '\n')); err != nil {
-			return fmt.Errorf("note the token: %w", err)
+			return fmt.Errorf("store the token: %w", err)
 		}
-		c.say("%s knows this token as %s, with the role %s; noted in %s", address, self.Value.ID, self.Value.Role, cfg.File)
+		c.say("%s accepts this token, which is %s with the role %s; stored in %s", address, self.Value.ID, self.Value.Role, cfg.File)
 		return nil
 	}
 }
 
-// newToken reads the token that is to be noted.
+// newToken reads the token to store.
 func (c *command) newToken() (string, error) {
 	if c.tokenFile != "" {
 		return readToken(c.tokenFile)
@@ -208,7 +208,7 @@ func (c *command) newToken() (string, error) {
 	}
 	secret := strings.TrimSpace(text)
 	if !token.IsSecret(secret) {
-		return "", c.misuse(errors.New("standard input has to hold one token, which begins with wst_"))
+		return "", c.misuse(errors.New("standard input must hold one token, which begins with wst_"))
 	}
 	return secret, nil
 }

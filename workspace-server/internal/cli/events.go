@@ -11,16 +11,16 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// enough ends a stream of events that were as many as wanted.
+// enough ends a stream after as many events as the user asked for.
 type enough struct{}
 
 func (enough) Error() string { return "enough" }
 
 func events(c *command) action {
 	c.printsJSON()
-	follow := c.flags.Bool("f", false, "go on as more happens; the connection is made again when it is lost, and no event is missed")
-	after := c.flags.Int64("after", client.FromNow, "only those after this `number`; -1 is all, with -f those from now on")
-	limit := c.flags.Int("limit", 0, "end after so `many`; 0 is all")
+	follow := c.flags.Bool("f", false, "go on with new events; a lost connection is made again, and no event is missed")
+	after := c.flags.Int64("after", client.FromNow, "only events after this `number`; -1 means all or, with -f, only new ones")
+	limit := c.flags.Int("limit", 0, "end after this `number` of events; 0 means no limit")
 	return func(ctx context.Context, api *client.Client, _ []string) error {
 		var err error
 		p := &eventPrinter{c: c, list: c.json && !*follow, limit: *limit, last: max(*after, 0)}
@@ -39,10 +39,10 @@ func events(c *command) action {
 	}
 }
 
-// eventPrinter prints events as they come.
+// eventPrinter prints events as they arrive.
 type eventPrinter struct {
 	c     *command
-	list  bool // one document, like that of the API
+	list  bool // print one document, as the API does
 	limit int
 	count int
 	last  int64

@@ -10,11 +10,11 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// maxCandidates is how many are told of when a name is not enough.
+// maxCandidates is how many workspaces an ambiguous name lists.
 const maxCandidates = 10
 
-// lookUp returns the one workspace that a text names: by its id, by its name, or
-// by the beginning of its id.
+// lookUp returns the one workspace that a text names by its id, its name, or the
+// beginning of its id.
 func lookUp(ctx context.Context, api *client.Client, text string) (client.Workspace, error) {
 	if workspace.IsID(text) {
 		found, err := api.Workspace(ctx, text)
@@ -25,7 +25,7 @@ func lookUp(ctx context.Context, api *client.Client, text string) (client.Worksp
 	filter := client.Filter{Text: text}
 	const mark = "ws_"
 	if strings.HasPrefix(text, mark) {
-		filter = client.Filter{} // an id may begin so, and the server does not search them
+		filter = client.Filter{} // the server does not search for beginnings of ids
 	}
 	page, err := api.Workspaces(ctx, filter, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func lookUp(ctx context.Context, api *client.Client, text string) (client.Worksp
 	}
 	switch len(fit) {
 	case 0:
-		return client.Workspace{}, errorf(codeNotFound, "there is no workspace %q; '%s list' shows all", text, program)
+		return client.Workspace{}, errorf(codeNotFound, "there is no workspace %q: '%s list' shows all", text, program)
 	case 1:
 		return fit[0], nil
 	}
@@ -59,10 +59,10 @@ func ambiguous(text string, fit []client.Workspace) error {
 	if n := len(fit) - maxCandidates; n > 0 {
 		more = fmt.Sprintf("\nand %d more", n)
 	}
-	return errorf(codeUsage, "%d workspaces are meant by %q; say which, by its id:\n%s%s", len(fit), text, strings.TrimRight(b.String(), "\n"), more)
+	return errorf(codeUsage, "%q names %d workspaces: choose one by its id:\n%s%s", text, len(fit), strings.TrimRight(b.String(), "\n"), more)
 }
 
-// idOf returns the id of the workspace that a text names; empty for an empty one.
+// idOf returns the id of the workspace that a text names, or an empty text for one.
 func idOf(ctx context.Context, api *client.Client, text string) (string, error) {
 	if text == "" {
 		return "", nil
@@ -71,7 +71,7 @@ func idOf(ctx context.Context, api *client.Client, text string) (string, error) 
 	return found.Value.ID, err
 }
 
-// parentOf returns the id of a parent, or as it is what stands for none.
+// parentOf returns the id of a parent, or workspace.NoParent for itself.
 func parentOf(ctx context.Context, api *client.Client, text string) (string, error) {
 	if text == workspace.NoParent {
 		return text, nil

@@ -19,7 +19,7 @@ func hibernate(c *command) action {
 	return c.act(awaited{state: client.Hibernated})
 }
 
-// A workspace that is restarted may run at first, so that counts only anew.
+// A workspace may still run when its restart begins, so only a new start counts.
 func restart(c *command) action {
 	return c.act(awaited{state: client.Running, anew: true})
 }
@@ -27,21 +27,21 @@ func restart(c *command) action {
 // awaited is the state that an action leads to.
 type awaited struct {
 	state workspace.State
-	anew  bool  // it does not count if it was so before
-	since int64 // what was so before, in epoch milliseconds
+	anew  bool  // the state must have begun after since
+	since int64 // when the previous state began, in epoch milliseconds
 }
 
-// by reports whether a workspace is there, or failed on its way.
+// by reports whether a workspace reached the state, or failed.
 func (a awaited) by(w workspace.Workspace) bool {
 	changed := w.Status.Since > a.since
 	return w.Status.State == a.state && (changed || !a.anew) || w.Status.State == client.Failed && changed
 }
 
-// act asks for what the verb says.
+// act requests the verb's action.
 func (c *command) act(a awaited) action {
 	c.printsJSON()
 	revision := c.revisionFlag()
-	wait := c.flags.Bool("wait", false, "until it is "+string(a.state)+", or failed")
+	wait := c.flags.Bool("wait", false, "wait until the workspace is "+string(a.state)+" or failed")
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		before, err := lookUp(ctx, api, words[0])
 		if err != nil {
@@ -66,7 +66,7 @@ func (c *command) act(a awaited) action {
 	}
 }
 
-// await waits until a workspace is where it is to be, and fails if it failed.
+// await waits until a workspace reached a state, and fails if the workspace failed.
 func (c *command) await(ctx context.Context, api *client.Client, w client.Workspace, a awaited) (client.Workspace, error) {
 	told := func(now workspace.Workspace) bool {
 		c.say("%s is %s", now.Name, now.Status.State)
@@ -77,7 +77,7 @@ func (c *command) await(ctx context.Context, api *client.Client, w client.Worksp
 		var err error
 		found, err = api.Await(ctx, w.Value.ID, told)
 		if errors.Is(err, context.DeadlineExceeded) {
-			return found, errorf(codeFailed, "%s is not %s yet, after %v; --timeout makes it longer", w.Value.Name, a.state, c.limit)
+			return found, errorf(codeFailed, "%s is not %s after %v: wait longer with --timeout", w.Value.Name, a.state, c.limit)
 		}
 		if err != nil {
 			return found, err
@@ -91,7 +91,7 @@ func (c *command) await(ctx context.Context, api *client.Client, w client.Worksp
 
 func transitions(c *command) action {
 	c.printsJSON()
-	limit := c.flags.Int("limit", 0, "at most so `many`; 0 is all")
+	limit := c.flags.Int("limit", 0, "list at most this `number`; 0 means all")
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		id, err := idOf(ctx, api, words[0])
 		if err != nil {
@@ -118,8 +118,8 @@ func transitions(c *command) action {
 }
 
 func logs(c *command) action {
-	follow := c.flags.Bool("f", false, "go on as more is printed")
-	tail := c.flags.Int("tail", -1, "only so many of the last `lines`; -1 is all")
+	follow := c.flags.Bool("f", false, "go on with new lines")
+	tail := c.flags.Int("tail", -1, "only this many of the last `lines`; -1 means all")
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		id, err := idOf(ctx, api, words[0])
 		if err != nil {
@@ -127,7 +127,7 @@ func logs(c *command) action {
 		}
 		err = api.Logs(ctx, id, *tail, *follow, c.Out)
 		if *follow && errors.Is(err, context.Canceled) {
-			return nil // it is how following ends
+			return nil // the user ends it so
 		}
 		return err
 	}

@@ -126,13 +126,13 @@ func TestLifecycle(t *testing.T) {
 		{"start --wait ws_abc", "stopped", []workspace.State{"starting", "starting", "running"}, 0, "one is stopped; one is starting; one is running", ""},
 		{"start --wait ws_abc", "failed", []workspace.State{"starting", "running"}, 0, "one is failed; one is starting; one is running", ""},
 		{"start --wait ws_abc", "stopped", []workspace.State{"starting", "failed"}, codeFailed, "one is stopped; one is starting; one is failed", "one failed: It is failed."},
-		{"start ws_abc --wait --timeout 2s", "stopped", []workspace.State{"starting"}, codeFailed, "one is stopped; one is starting", "one is not running yet, after 2s; --timeout makes it longer"},
+		{"start ws_abc --wait --timeout 2s", "stopped", []workspace.State{"starting"}, codeFailed, "one is stopped; one is starting", "one is not running after 2s: wait longer with --timeout"},
 		{"pause --wait ws_abc", "running", []workspace.State{"pausing", "paused"}, 0, "one is running; one is pausing; one is paused", ""},
 		{"pause ws_abc", "stopped", nil, codeConflict, "", "A workspace that is stopped cannot pause. It can: start."},
 		{"hibernate ws_abc --wait", "running", []workspace.State{"hibernating", "hibernated"}, 0, "one is running; one is hibernating; one is hibernated", ""},
 		{"restart --wait ws_abc", "running", []workspace.State{"starting", "running"}, 0, "one is running; one is starting; one is running", ""},
 		{"create one --start --wait", "stopped", []workspace.State{"starting", "running"}, 0, "one is stopped; one is starting; one is running", ""},
-		{"create one --wait", "stopped", nil, codeUsage, "", "create: --wait goes with --start; 'workspace-server ws create -h' tells more"},
+		{"create one --wait", "stopped", nil, codeUsage, "", "create: --wait needs --start: 'workspace-server ws create -h' shows its usage"},
 	}
 	for _, tt := range tests {
 		c, url := newContract(t, tt.from)
@@ -194,8 +194,8 @@ func TestInterrupt(t *testing.T) {
 	for args, want := range map[string]string{
 		"logs -f ws_abc":      "",
 		"events -f":           "",
-		"logs ws_abc":         "interrupted",
-		"start --wait ws_abc": "interrupted",
+		"logs ws_abc":         "the command was interrupted",
+		"start --wait ws_abc": "the command was interrupted",
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-begun; cancel() }()

@@ -34,9 +34,9 @@ func templates(c *command) action {
 	}
 }
 
-// placeFlag is whose a secret is.
+// placeFlag says which workspaces get a secret.
 func (c *command) placeFlag() *string {
-	return c.flags.String("workspace", "", "of this `workspace` alone, rather than of all")
+	return c.flags.String("workspace", "", "only for this `workspace`; without it, for all")
 }
 
 func listSecrets(c *command) action {
@@ -67,8 +67,8 @@ func listSecrets(c *command) action {
 	}
 }
 
-// setSecret reads the value from standard input only: arguments can be seen by
-// all users of a machine, and are kept by shells.
+// setSecret reads the value only from standard input: all users of a machine can see
+// arguments, and shells store them.
 func setSecret(c *command) action {
 	of := c.placeFlag()
 	return func(ctx context.Context, api *client.Client, words []string) error {
@@ -83,11 +83,11 @@ func setSecret(c *command) action {
 		if err != nil {
 			return err
 		}
-		value = strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r") // as echo adds it
+		value = strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r") // echo adds it
 		if err := api.SetSecret(ctx, id, words[0], value); err != nil {
 			return err
 		}
-		c.say("set %s, to %d bytes", words[0], len(value))
+		c.say("set %s to %d bytes", words[0], len(value))
 		return nil
 	}
 }
@@ -113,12 +113,12 @@ func deleteSecret(c *command) action {
 func createToken(c *command) action {
 	c.printsJSON()
 	in := client.NewToken{Role: string(token.Admin)}
-	c.flags.StringVar(&in.Name, "name", "", "a `text` to know it by in a list")
-	of := c.flags.String("workspace", "", "for an agent: what this `workspace` may do, and nothing else; without it, everything")
-	expires := c.flags.Duration("expires", 0, "how `long` it is good, such as 720h; 0 is for ever")
+	c.flags.StringVar(&in.Name, "name", "", "a `text` to recognise the token by")
+	of := c.flags.String("workspace", "", "restrict the token to this `workspace`, for its agent; without it, the token is an administrator's")
+	expires := c.flags.Duration("expires", 0, "how `long` the token is valid, such as 720h; 0 means for ever")
 	return func(ctx context.Context, api *client.Client, _ []string) error {
 		if *expires < 0 || *expires%time.Second != 0 {
-			return c.misuse(fmt.Errorf("--expires has to be a number of seconds"))
+			return c.misuse(fmt.Errorf("--expires must be a whole number of seconds, such as 720h"))
 		}
 		in.ExpiresIn = int64(*expires / time.Second)
 		if *of != "" {
@@ -135,7 +135,7 @@ func createToken(c *command) action {
 		if c.json {
 			return c.printJSON(made)
 		}
-		c.say("made %s", made.Value.ID)
+		c.say("created %s", made.Value.ID)
 		_, err = fmt.Fprintln(c.Out, made.Value.Secret)
 		return err
 	}
@@ -143,7 +143,7 @@ func createToken(c *command) action {
 
 func listTokens(c *command) action {
 	c.printsJSON()
-	limit := c.flags.Int("limit", 0, "at most so `many`; 0 is all")
+	limit := c.flags.Int("limit", 0, "list at most this `number`; 0 means all")
 	return func(ctx context.Context, api *client.Client, _ []string) error {
 		page, err := api.Tokens(ctx, *limit)
 		if err != nil {
@@ -180,7 +180,7 @@ func validity(t token.Token, now time.Time) string {
 func revokeToken(c *command) action {
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		if !token.IsID(words[0]) {
-			return c.misuse(fmt.Errorf("a token is named by its id, which begins with tok_; '%s token list' shows all", program))
+			return c.misuse(fmt.Errorf("the id of a token begins with tok_: '%s token list' shows all", program))
 		}
 		if err := api.RevokeToken(ctx, words[0]); err != nil {
 			return err

@@ -30,7 +30,7 @@ func table(w io.Writer, rows [][]string) error {
 	return tw.Flush()
 }
 
-// clean keeps what others wrote from moving the cursor.
+// clean keeps text of others from moving the cursor.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -40,8 +40,8 @@ func clean(text string) string {
 	}, text)
 }
 
-// age is how long ago a time in epoch milliseconds was, or how far it is off;
-// empty for 0, which is never.
+// age returns how long ago a time in epoch milliseconds was, or how far off it is. It
+// is empty for 0, which means never.
 func age(ms int64, now time.Time) string {
 	if ms == 0 {
 		return ""
@@ -53,7 +53,7 @@ func age(ms int64, now time.Time) string {
 	return span(d)
 }
 
-// span rounds a duration to what people say.
+// span rounds a duration for people.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -14,18 +14,18 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// filterFlags are those of a list of workspaces.
+// filterFlags adds the flags of a list of workspaces.
 func (c *command) filterFlags() (filter *client.Filter, limit *int) {
 	filter = &client.Filter{}
-	c.flags.StringVar(&filter.State, "state", "", "only those in this `state`")
-	c.flags.StringVar(&filter.Parent, "parent", "", "only those right below this `workspace`, or roots: none")
-	c.flags.StringVar(&filter.Template, "template", "", "only those made from this `template`")
-	c.flags.StringVar(&filter.Text, "q", "", "only those with this `text` in their name")
-	c.flags.Func("label", "only those with this label, `name or name=value`; may be given several times", func(label string) error {
+	c.flags.StringVar(&filter.State, "state", "", "only workspaces in this `state`")
+	c.flags.StringVar(&filter.Parent, "parent", "", "only workspaces right below this `workspace`; none means roots")
+	c.flags.StringVar(&filter.Template, "template", "", "only workspaces made from this `template`")
+	c.flags.StringVar(&filter.Text, "q", "", "only workspaces with this `text` in their name")
+	c.flags.Func("label", "only workspaces with this label, `name or name=value`; repeat it for several", func(label string) error {
 		filter.Labels = append(filter.Labels, label)
 		return nil
 	})
-	return filter, c.flags.Int("limit", 0, "at most so `many`; 0 is all")
+	return filter, c.flags.Int("limit", 0, "list at most this `number`; 0 means all")
 }
 
 func list(c *command) action {
@@ -115,18 +115,18 @@ func get(c *command) action {
 func create(c *command) action {
 	c.printsJSON()
 	var spec client.Spec
-	c.flags.StringVar(&spec.Template, "template", "", "the `template` that it is made from")
-	c.flags.StringVar(&spec.Parent, "parent", "", "the `workspace` that it is put below")
-	c.flags.Func("label", "a label, as `name=value`; may be given several times", func(label string) error {
+	c.flags.StringVar(&spec.Template, "template", "", "the `template` to begin with")
+	c.flags.StringVar(&spec.Parent, "parent", "", "the `workspace` to put it below")
+	c.flags.Func("label", "a label, as `name=value`; repeat it for several", func(label string) error {
 		return addLabel(&spec.Labels, label)
 	})
-	c.flags.Int64Var(&spec.IdleMinutes, "idle", 0, "after how many `minutes` without anything to do it is hibernated; 0 is never")
-	key := c.flags.String("key", "", "a `text` that names this one workspace: with it, the command may be repeated and makes no second one")
+	c.flags.Int64Var(&spec.IdleMinutes, "idle", 0, "hibernate it after this many `minutes` without activity; 0 means never")
+	key := c.flags.String("key", "", "a `text` that names this one workspace: a repeated command with it creates no second one")
 	starts := c.flags.Bool("start", false, "start it at once")
-	wait := c.flags.Bool("wait", false, "with --start: until it runs")
+	wait := c.flags.Bool("wait", false, "with --start: wait until it runs")
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		if *wait && !*starts {
-			return c.misuse(errors.New("--wait goes with --start"))
+			return c.misuse(errors.New("--wait needs --start"))
 		}
 		spec.Name = words[0]
 		var err error
@@ -160,7 +160,7 @@ func create(c *command) action {
 func addLabel(labels *map[string]string, text string) error {
 	name, value, found := strings.Cut(text, "=")
 	if !found {
-		return errors.New("it has to be name=value")
+		return errors.New("it must be name=value")
 	}
 	if *labels == nil {
 		*labels = map[string]string{}
@@ -169,13 +169,13 @@ func addLabel(labels *map[string]string, text string) error {
 	return nil
 }
 
-// revisionFlag is for who has decided on what is to be done by an earlier look.
+// revisionFlag lets a change depend on what the user saw earlier.
 func (c *command) revisionFlag() *int64 {
-	return c.flags.Int64("revision", 0, "only if the workspace is still at this revision; 0 is any")
+	return c.flags.Int64("revision", 0, "only if the workspace is still at this revision; 0 means any")
 }
 
-// update changes the workspace that a text names. Whoever changes it between
-// the look at it and this makes the command fail.
+// update changes the workspace that a text names. It fails if the workspace changes
+// between the look-up and the update.
 func (c *command) update(ctx context.Context, api *client.Client, text string, revision int64, patch map[string]any) error {
 	found, err := lookUp(ctx, api, text)
 	if err != nil {
@@ -204,18 +204,18 @@ func set(c *command) action {
 	c.printsJSON()
 	revision := c.revisionFlag()
 	patch, labels := map[string]any{}, map[string]any{}
-	c.flags.Func("name", "another `name`", func(name string) error { patch["name"] = name; return nil })
-	c.flags.Func("parent", "the `workspace` that it is put below, or none", func(parent string) error { patch["parent"] = parent; return nil })
-	c.flags.Func("label", "a label, as `name=value`; may be given several times", func(text string) error {
+	c.flags.Func("name", "the new `name`", func(name string) error { patch["name"] = name; return nil })
+	c.flags.Func("parent", "the `workspace` to put it below; none makes it a root", func(parent string) error { patch["parent"] = parent; return nil })
+	c.flags.Func("label", "a label, as `name=value`; repeat it for several", func(text string) error {
 		name, value, found := strings.Cut(text, "=")
 		if !found {
-			return errors.New("it has to be name=value")
+			return errors.New("it must be name=value")
 		}
 		labels[name] = value
 		return nil
 	})
-	c.flags.Func("no-label", "the `name` of a label that goes; may be given several times", func(name string) error { labels[name] = nil; return nil })
-	c.flags.Func("idle", "after how many `minutes` without anything to do it is hibernated; 0 is never", func(text string) error {
+	c.flags.Func("no-label", "the `name` of a label to remove; repeat it for several", func(name string) error { labels[name] = nil; return nil })
+	c.flags.Func("idle", "hibernate it after this many `minutes` without activity; 0 means never", func(text string) error {
 		minutes, err := strconv.ParseInt(text, 10, 64)
 		patch["idle_minutes"] = minutes
 		return err
@@ -225,7 +225,7 @@ func set(c *command) action {
 			patch["labels"] = labels
 		}
 		if len(patch) == 0 {
-			return c.misuse(errors.New("say what is to change, by --name, --parent, --label, --no-label or --idle"))
+			return c.misuse(errors.New("nothing is to change: give --name, --parent, --label, --no-label or --idle"))
 		}
 		if parent, ok := patch["parent"].(string); ok {
 			id, err := parentOf(ctx, api, parent)
@@ -243,8 +243,8 @@ func set(c *command) action {
 
 func remove(c *command) action {
 	revision := c.revisionFlag()
-	children := c.flags.String("children", "", "what becomes of those below it: `refuse`, cascade or orphan (the server refuses by itself)")
-	volumes := c.flags.String("volumes", "", "what becomes of its data: `keep` or delete")
+	children := c.flags.String("children", "", "what to do with the workspaces below: `refuse`, cascade or orphan (the server's default is refuse)")
+	volumes := c.flags.String("volumes", "", "what to do with the agent's data: `keep` or delete (the server's default is delete)")
 	return func(ctx context.Context, api *client.Client, words []string) error {
 		found, err := lookUp(ctx, api, words[0])
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package client calls a server's API over HTTP: typed calls, errors that say
-// what the server said, and streams that go on where they were cut.
+// Package client calls a server's API over HTTP: typed calls, errors with the
+// server's own words, and streams that continue where they were cut.
 package client
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// maxAnswer bounds an answer that is read as a whole.
+// maxAnswer bounds an answer that the client reads as a whole, in bytes.
 const maxAnswer = 64 << 20
 
 // Client calls one server with one token.
@@ -26,8 +26,8 @@ type Client struct {
 	retry     retrier
 }
 
-// New returns a client of the server at an address that config.CheckServer
-// accepts. Told is called when a call is to be tried again, with why.
+// New returns a client of the server at an address that config.CheckServer accepts.
+// The client calls told, with the reason, before it tries a call again.
 func New(address, token string, told func(why error)) (*Client, error) {
 	base, err := url.Parse(address)
 	if err != nil {
@@ -36,8 +36,8 @@ func New(address, token string, told func(why error)) (*Client, error) {
 	return &Client{base: base, token: token, transport: newTransport(), retry: retrier{pause: pause, told: told}}, nil
 }
 
-// Document is a value together with the JSON that it was read from, which may
-// hold more than this client knows of.
+// Document is a value and the JSON that it was read from, which may hold more than
+// this client knows of.
 type Document[T any] struct {
 	Value T
 	JSON  json.RawMessage
@@ -52,26 +52,26 @@ func (d *Document[T]) UnmarshalJSON(text []byte) error {
 // MarshalJSON implements json.Marshaler.
 func (d Document[T]) MarshalJSON() ([]byte, error) { return d.JSON, nil }
 
-// Page is part of a list, or several parts together. Next is the cursor of what
-// follows, empty after the last one.
+// Page is one page of a list, or several together. Next is the cursor of the page
+// that follows, empty after the last.
 type Page[T any] struct {
 	Items []Document[T] `json:"items"`
 	Next  string        `json:"next"`
 }
 
-// maxPage is the most that the server lists at once.
+// maxPage is the greatest page that the server accepts.
 const maxPage = 200
 
-// call is a request to be sent.
+// call is a request to the API.
 type call struct {
 	method string
-	path   []string // its parts, which are escaped
+	path   []string // its parts, not yet escaped
 	query  url.Values
 	header http.Header
 	body   any // nil: none
 }
 
-// request fails only on a body that is no JSON.
+// request fails only on a body that cannot be JSON.
 func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 	escaped := []string{"v1"}
 	for _, part := range in.path {
@@ -100,8 +100,8 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 	return req, nil
 }
 
-// open sends a call and returns an answer of success, whose body the caller
-// closes, and which may be silent for so long. It fails with *Error and with
+// open sends a call and returns an answer of success, whose body the caller closes.
+// The answer may be silent for the given time. It fails with *Error and with
 // *Unreachable.
 func (c *Client) open(ctx context.Context, in call, silence time.Duration) (*http.Response, error) {
 	req, err := c.request(ctx, in)
@@ -125,7 +125,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	return &Unreachable{Server: c.base.String(), Err: err}
 }
 
-// do sends a call and reads the answer into a value, unless that is nil.
+// do sends a call and reads the answer into a value unless that is nil.
 func (c *Client) do(ctx context.Context, in call, into any) error {
 	resp, err := c.open(ctx, in, forever)
 	if err != nil {
@@ -139,13 +139,13 @@ func (c *Client) do(ctx context.Context, in call, into any) error {
 		return nil
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%s does not answer as workspace-server does: %w", c.base, err)
+		return fmt.Errorf("%s did not answer as workspace-server does: check the address: %w", c.base, err)
 	}
 	return nil
 }
 
-// list follows the cursors until the last page or, if limit is above 0, until
-// there are as many.
+// list follows the cursors until the last page or, if limit is above 0, until it has
+// that many items.
 func list[T any](ctx context.Context, c *Client, in call, limit int) (Page[T], error) {
 	all := Page[T]{Items: []Document[T]{}}
 	query := url.Values{}

@@ -152,10 +152,10 @@ func TestErrors(t *testing.T) {
 	}{
 		{problem(404, "There is no workspace."), 404, "There is no workspace."},
 		{problem(500, "The server failed."), 500, "The server failed. (request id req1)"},
-		{answer(502, "text/html", "<h1>Bad gateway</h1>"), 502, `HOST answered "502 Bad Gateway", and not as workspace-server does: is the address right?`},
-		{answer(404, "application/problem+json", "{"), 404, `HOST answered "404 Not Found", and not as workspace-server does: is the address right?`},
-		{answer(302, "text/plain", "", "Location", "/elsewhere"), 302, `HOST answered "302 Found", and not as workspace-server does: is the address right?`},
-		{ok("<html>"), 0, "http://HOST does not answer as workspace-server does: invalid character '<' looking for beginning of value"},
+		{answer(502, "text/html", "<h1>Bad gateway</h1>"), 502, `HOST answered "502 Bad Gateway", but not as workspace-server does: check the address`},
+		{answer(404, "application/problem+json", "{"), 404, `HOST answered "404 Not Found", but not as workspace-server does: check the address`},
+		{answer(302, "text/plain", "", "Location", "/elsewhere"), 302, `HOST answered "302 Found", but not as workspace-server does: check the address`},
+		{ok("<html>"), 0, "http://HOST did not answer as workspace-server does: check the address: invalid character '<' looking for beginning of value"},
 		{cut, 0, "the connection to http://HOST failed: unexpected EOF"},
 	}
 	for _, tt := range tests {
@@ -208,7 +208,7 @@ func TestContext(t *testing.T) {
 		cancel()
 		ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
 		_, err := c.Workspace(ctx, "ws_a")
-		if want := "no answer from " + f.URL + " in time; --timeout makes it longer"; err == nil || err.Error() != want {
+		if want := f.URL + " did not answer in time: wait longer with --timeout"; err == nil || err.Error() != want {
 			t.Errorf("timed out %s: %v, want %s", name, err, want)
 		}
 		cancel()
@@ -283,7 +283,7 @@ func TestCreateTriesAgain(t *testing.T) {
 			t.Errorf("request %d has the key %q and the body %s", i, r.Header.Get("Idempotency-Key"), f.read[i])
 		}
 	}
-	if len(told) != 5 || !strings.Contains(told[0], "no server answers at "+address+": is it running?") || told[2] != "Later. (request id req1)" {
+	if len(told) != 5 || !strings.Contains(told[0], "no server answers at "+address+" (") || told[2] != "Later. (request id req1)" {
 		t.Errorf("told %q", told)
 	}
 

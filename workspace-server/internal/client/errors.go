@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// Error is what a server answered instead of what was asked for: a problem
-// document (RFC 9457).
+// Error is an error that the server answered: a problem document (RFC 9457).
 type Error struct {
 	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
@@ -24,8 +23,8 @@ type Error struct {
 	RetryAfter time.Duration `json:"-"` // 0: the server does not say
 }
 
-// Error says what the server said. A failure of its own is explained by its
-// log, which has the request's id.
+// Error returns the server's words. For a failure of the server it adds the request's
+// id, which finds the explanation in the server's log.
 func (e *Error) Error() string {
 	if e.Status >= 500 && e.RequestID != "" {
 		return fmt.Sprintf("%s (request id %s)", e.Detail, e.RequestID)
@@ -33,19 +32,19 @@ func (e *Error) Error() string {
 	return e.Detail
 }
 
-// Unreachable is that no answer came, or not all of it.
+// Unreachable is the error for a call that got no answer, or not a whole one.
 type Unreachable struct {
 	Server string
 	Err    error
 }
 
-// Error says what can be done.
+// Error says what failed and what to do.
 func (e *Unreachable) Error() string {
 	if errors.Is(e.Err, context.DeadlineExceeded) {
-		return fmt.Sprintf("no answer from %s in time; --timeout makes it longer", e.Server)
+		return fmt.Sprintf("%s did not answer in time: wait longer with --timeout", e.Server)
 	}
 	if op, ok := errors.AsType[*net.OpError](e.Err); ok && op.Op == "dial" {
-		return fmt.Sprintf("no server answers at %s: is it running? 'make dev' starts one, --server names another (%v)", e.Server, op.Err)
+		return fmt.Sprintf("no server answers at %s (%v): start one with 'make dev', or name another with --server", e.Server, op.Err)
 	}
 	return fmt.Sprintf("the connection to %s failed: %v", e.Server, e.Err)
 }
@@ -53,17 +52,17 @@ func (e *Unreachable) Error() string {
 // Unwrap returns the cause.
 func (e *Unreachable) Unwrap() error { return e.Err }
 
-// maxProblem bounds a problem document.
+// maxProblem bounds a problem document, in bytes.
 const maxProblem = 64 << 10
 
-// errorOf reads an answer that is no success.
+// errorOf reads an answer that reports an error.
 func errorOf(resp *http.Response) error {
 	e := &Error{}
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // none is as bad as another
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // no type is as wrong as another
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	if err != nil || kind != "application/problem+json" || json.Unmarshal(text, e) != nil || e.Detail == "" {
 		*e = Error{
-			Detail: fmt.Sprintf("%s answered %q, and not as workspace-server does: is the address right?", resp.Request.URL.Host, resp.Status),
+			Detail: fmt.Sprintf("%s answered %q, but not as workspace-server does: check the address", resp.Request.URL.Host, resp.Status),
 		}
 	}
 	e.Status = resp.StatusCode
@@ -73,7 +72,7 @@ func errorOf(resp *http.Response) error {
 	return e
 }
 
-// StatusOf returns the status of an answer that is the cause of err, else 0.
+// StatusOf returns the status of the answer that caused err, or 0.
 func StatusOf(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status

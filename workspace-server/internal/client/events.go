@@ -16,21 +16,21 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Event is a change, and the JSON that it was read from.
+// Event is a change and the JSON that it was read from.
 type Event = Document[workspace.Event]
 
-// FromNow, as the number to follow the events after, is that of the last one.
+// FromNow, as the number to follow the events after, stands for the last event.
 const FromNow = -1
 
 const (
-	// maxLine is the longest line of a stream.
+	// maxLine is the longest line of a stream, in bytes.
 	maxLine = 4 << 20
-	// silence is how long a stream may say nothing. A server says that it is
-	// alive more often.
+	// silence is how long a stream may be silent. A server says more often that it is
+	// alive.
 	silence = time.Minute
 )
 
-// Events gives each event after a number to fn, in order, up to the present end.
+// Events passes each event after a number to fn, in order, up to the present end.
 func (c *Client) Events(ctx context.Context, after int64, fn func(Event) error) error {
 	for {
 		var page struct {
@@ -53,10 +53,10 @@ func (c *Client) Events(ctx context.Context, after int64, fn func(Event) error) 
 	}
 }
 
-// Follow gives each event after a number to fn as it happens, in order, each
-// once, until fn or the server refuses, or ctx is done. Once it has been
-// connected it connects again whenever the connection is lost, and goes on after
-// the last event that fn got.
+// Follow passes each event after a number to fn once, in order, as it happens, until
+// fn fails, the server refuses, or ctx is done. After the first connection it
+// reconnects whenever the connection is lost, and continues after the last event that
+// fn got.
 func (c *Client) Follow(ctx context.Context, after int64, fn func(Event) error) error {
 	s := stream{last: after, retry: firstPause}
 	connected := false
@@ -81,15 +81,15 @@ func (c *Client) Follow(ctx context.Context, after int64, fn func(Event) error) 
 	}
 }
 
-// stream is where a reader of the events is.
+// stream is the position of a reader of events.
 type stream struct {
-	last      int64         // the number of the last event that was seen
-	retry     time.Duration // before connecting again, as the server says
-	connected bool          // the last attempt was answered
-	refused   bool          // fn has had enough
+	last      int64         // the number of the last event that it saw
+	retry     time.Duration // how long to wait before it reconnects, as the server says
+	connected bool          // the server answered the last attempt
+	refused   bool          // fn failed
 }
 
-// connect reads the stream until it ends, which is an error always.
+// connect reads the stream until it ends, which is always an error.
 func (c *Client) connect(ctx context.Context, s *stream, fn func(Event) error) error {
 	s.connected = false
 	header := http.Header{"Accept": {"text/event-stream"}}
@@ -115,7 +115,7 @@ func (c *Client) connect(ctx context.Context, s *stream, fn func(Event) error) e
 			}
 		case "id":
 			if id, err = strconv.ParseInt(string(value), 10, 64); err != nil {
-				return fmt.Errorf("the stream numbers an event %.80q", value)
+				return fmt.Errorf("the stream has an event with the number %.80q, which is none", value)
 			}
 		case "data":
 			if data != nil {
@@ -135,7 +135,7 @@ func (c *Client) connect(ctx context.Context, s *stream, fn func(Event) error) e
 	return c.unreachable(ctx, cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
 }
 
-// take passes an event on, which counts as seen then.
+// take passes an event to fn, and records it as seen.
 func (s *stream) take(id int64, data []byte, fn func(Event) error) error {
 	if data != nil && id > s.last {
 		var e Event

@@ -127,7 +127,7 @@ func TestFollowEnds(t *testing.T) {
 	}
 	f = newFake(t, frames("id: one\n\n"))
 	c, _ = newClient(t, f.URL)
-	if _, _, err := follow(t.Context(), c, f, 0); err == nil || !strings.Contains(err.Error(), `numbers an event "one"`) {
+	if _, _, err := follow(t.Context(), c, f, 0); err == nil || !strings.Contains(err.Error(), `an event with the number "one"`) {
 		t.Errorf("Follow of what has no number = %v, want an error", err)
 	}
 
@@ -153,7 +153,7 @@ func TestFollowEnds(t *testing.T) {
 	for err == nil {
 		_, err = resp.Body.Read(buf)
 	}
-	if err.Error() != "nothing came for 1h0m0s" {
+	if err.Error() != "nothing arrived for 1h0m0s" {
 		t.Errorf("a silent stream ends with %v, want an error that says so", err)
 	}
 	if err := resp.Body.Close(); err != nil {
@@ -162,7 +162,7 @@ func TestFollowEnds(t *testing.T) {
 	f = newFake(t, func(http.ResponseWriter, *http.Request) { <-release })
 	c, _ = newClient(t, f.URL)
 	_, err = c.open(t.Context(), call{method: "GET", path: []string{"events"}}, 20*time.Millisecond)
-	if want := "the connection to " + f.URL + " failed: nothing came for 20ms"; err == nil || err.Error() != want || !passing(err) {
+	if want := "the connection to " + f.URL + " failed: nothing arrived for 20ms"; err == nil || err.Error() != want || !passing(err) {
 		t.Errorf("a stream that does not begin = %v, want %s, which may pass", err, want)
 	}
 	close(release)

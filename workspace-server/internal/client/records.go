@@ -7,7 +7,7 @@ import (
 	"workspace-server/internal/token"
 )
 
-// Template is what a workspace can be made from.
+// Template is a directory that a workspace begins with.
 type Template struct {
 	Name        string   `json:"name"`
 	Description string   `json:"description"`
@@ -15,21 +15,21 @@ type Template struct {
 	Tier        int      `json:"tier"`
 	Runtime     string   `json:"runtime"`
 	Model       string   `json:"model"`
-	Errors      []string `json:"errors"` // with any, no workspace can be made from it
+	Errors      []string `json:"errors"` // if there are any, no workspace can be made from it
 }
 
-// List is a list that comes as a whole.
+// List is a list without pages.
 type List[T any] struct {
 	Items []Document[T] `json:"items"`
 }
 
-// Templates lists all, with what is wrong with each.
+// Templates lists all templates, with the errors in each.
 func (c *Client) Templates(ctx context.Context) (all List[Template], err error) {
 	return all, c.do(ctx, call{method: "GET", path: []string{"templates"}}, &all)
 }
 
-// secretsOf is the path of a workspace's own secrets or, if that is empty, of
-// those for all.
+// secretsOf returns the path of a workspace's own secrets or, if that is empty, of
+// those of all workspaces.
 func secretsOf(workspace string) []string {
 	if workspace == "" {
 		return []string{"secrets"}
@@ -37,12 +37,12 @@ func secretsOf(workspace string) []string {
 	return []string{"workspaces", workspace, "secrets"}
 }
 
-// Secrets lists what may be known of them.
+// Secrets lists secrets without their values.
 func (c *Client) Secrets(ctx context.Context, workspace string) (all List[secret.Secret], err error) {
 	return all, c.do(ctx, call{method: "GET", path: secretsOf(workspace)}, &all)
 }
 
-// SetSecret gives a secret a value.
+// SetSecret sets a secret.
 func (c *Client) SetSecret(ctx context.Context, workspace, name, value string) error {
 	return c.do(ctx, call{method: "PUT", path: append(secretsOf(workspace), name), body: map[string]string{"value": value}}, nil)
 }
@@ -60,18 +60,18 @@ type NewToken struct {
 	ExpiresIn int64  `json:"expires_in,omitempty"` // seconds; 0: never
 }
 
-// MadeToken is a token together with its secret, which is told once.
+// MadeToken is a new token with its secret, which no later answer contains.
 type MadeToken struct {
 	token.Token
 	Secret string `json:"secret"`
 }
 
-// CreateToken makes a token.
+// CreateToken creates a token.
 func (c *Client) CreateToken(ctx context.Context, in NewToken) (made Document[MadeToken], err error) {
 	return made, c.do(ctx, call{method: "POST", path: []string{"tokens"}, body: in}, &made)
 }
 
-// Tokens lists all, newest first, or as many as limit.
+// Tokens lists all tokens, newest first, or the first limit if that is above 0.
 func (c *Client) Tokens(ctx context.Context, limit int) (Page[token.Token], error) {
 	return list[token.Token](ctx, c, call{method: "GET", path: []string{"tokens"}}, limit)
 }
@@ -81,7 +81,7 @@ func (c *Client) RevokeToken(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: "DELETE", path: []string{"tokens", id}}, nil)
 }
 
-// Self returns what the client's own token is good for.
+// Self returns the client's own token.
 func (c *Client) Self(ctx context.Context) (self Document[token.Token], err error) {
 	return self, c.do(ctx, call{method: "GET", path: []string{"tokens", "self"}}, &self)
 }

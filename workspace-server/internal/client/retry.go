@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// A pause before a call is tried again doubles from the first to the longest.
+// The pause before the next try doubles from the first to the longest.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
 )
 
-// retrier tries calls again that may be sent twice.
+// retrier repeats calls that may be sent twice.
 type retrier struct {
 	pause func(ctx context.Context, d time.Duration) error
 	told  func(why error)
 }
 
-// do calls until there is an answer that trying again would not change, or ctx
-// is done; then it returns the error of the last call that ctx has not cut
-// short, since that one says more.
+// do calls until it gets an answer that another try would not change, or until ctx is
+// done. Then it returns the error of the last call that ctx did not cut short, since
+// that one says more.
 func (r retrier) do(ctx context.Context, call func() error) error {
 	var last error
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
@@ -43,7 +43,7 @@ func (r retrier) do(ctx context.Context, call func() error) error {
 	}
 }
 
-// passing reports whether an error may be gone soon.
+// passing reports whether an error may be temporary.
 func passing(err error) bool {
 	if _, ok := errors.AsType[*Unreachable](err); ok {
 		return true

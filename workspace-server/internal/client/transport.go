@@ -14,17 +14,17 @@ import (
 const (
 	// dialTimeout is how long each step to a connection may take.
 	dialTimeout = 10 * time.Second
-	// forever, as a silence, is one that never ends a call.
+	// forever is a silence that never ends a call.
 	forever time.Duration = math.MaxInt64
 )
 
-// newTransport returns what requests are sent by. Each has a connection of its
-// own, since one that was kept may be lost when the server starts anew, and the
-// request with it. None goes by a proxy: the token is for the server alone.
+// newTransport returns a transport that gives each request its own connection: a
+// server that restarts may close a kept one and lose the request. It asks no proxy,
+// since the token is for the server alone.
 //
-// That no connection is kept is not told to the server (DisableKeepAlives): it
-// would reset the connection of a request that it refuses unread, and the reset
-// may overtake the answer.
+// It does not announce that to the server (DisableKeepAlives): a server that refuses
+// a request unread would then reset the connection, and the reset may overtake the
+// answer.
 func newTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
@@ -34,18 +34,18 @@ func newTransport() *http.Transport {
 	}
 }
 
-// send returns the answer to a request, also if that is a redirect: where it
-// points must not get the token. An answer that is waited for in vain for as
-// long as silence, be it for its beginning or for more of it, ends with an error.
+// send returns the answer to a request, even a redirect, whose target must not get
+// the token. It fails, and so does reading the answer, when nothing arrives for as
+// long as silence.
 func (c *Client) send(req *http.Request, silence time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %v", silence)) })
+	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing arrived for %v", silence)) })
 	resp, err := c.transport.RoundTrip(req.WithContext(ctx))
 	watch.Stop()
 	if err != nil {
-		cancel(nil) // it is over
+		cancel(nil) // the call is over
 		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF // as it is later in an answer
+			err = io.ErrUnexpectedEOF // as within an answer
 		}
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *Client) send(req *http.Request, silence time.Duration) (*http.Response,
 	return resp, nil
 }
 
-// body is that of an answer, whose silence is watched while it is read.
+// body is the body of an answer. Each read of it watches for silence.
 type body struct {
 	io.ReadCloser
 	watch   *time.Timer
@@ -68,7 +68,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// Close implements io.Closer. What is left of the answer is not read.
+// Close implements io.Closer. It does not read the rest of the answer.
 func (b *body) Close() error {
 	defer b.cancel(nil)
 	return b.ReadCloser.Close()

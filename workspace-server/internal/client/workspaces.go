@@ -11,8 +11,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// States that a workspace is asked to be in, and the one that it ends in when
-// that cannot be.
+// The states that commands ask for, and the one that a workspace enters when it
+// cannot reach them.
 const (
 	Running    workspace.State = "running"
 	Paused     workspace.State = "paused"
@@ -20,10 +20,10 @@ const (
 	Failed     workspace.State = "failed"
 )
 
-// Workspace is a workspace, and the JSON that it was read from.
+// Workspace is a workspace and the JSON that it was read from.
 type Workspace = Document[workspace.Workspace]
 
-// Filter says which workspaces a list has, as the API's parameters do.
+// Filter selects the workspaces of a list, as the API's parameters do.
 type Filter struct {
 	State, Parent, Template, Text string
 	Labels                        []string // a name, or name=value
@@ -42,17 +42,18 @@ func (f Filter) query() url.Values {
 	return values
 }
 
-// Workspaces lists those that fit a filter, newest first: all, or as many as limit.
+// Workspaces lists the workspaces that pass a filter, newest first: all, or the first
+// limit if that is above 0.
 func (c *Client) Workspaces(ctx context.Context, filter Filter, limit int) (Page[workspace.Workspace], error) {
 	return list[workspace.Workspace](ctx, c, call{method: "GET", path: []string{"workspaces"}, query: filter.query()}, limit)
 }
 
-// Peers lists those that a workspace may talk to.
+// Peers lists the peers of a workspace, as Workspaces does.
 func (c *Client) Peers(ctx context.Context, id string, filter Filter, limit int) (Page[workspace.Workspace], error) {
 	return list[workspace.Workspace](ctx, c, call{method: "GET", path: []string{"workspaces", id, "peers"}, query: filter.query()}, limit)
 }
 
-// Workspace returns one by its id.
+// Workspace returns the workspace with an id.
 func (c *Client) Workspace(ctx context.Context, id string) (found Workspace, err error) {
 	return found, c.do(ctx, call{method: "GET", path: []string{"workspaces", id}}, &found)
 }
@@ -67,23 +68,23 @@ type Spec struct {
 	Desired     workspace.State   `json:"desired,omitempty"` // empty: the server's choice
 }
 
-// Create makes a workspace. It is tried again, until ctx is done, while the
-// server is away or busy: the key, which names this one workspace, keeps it
-// from being made twice.
+// Create creates a workspace. While the server is away or busy it tries again, until
+// ctx is done: the key, which names this one workspace, keeps the server from creating
+// it twice.
 func (c *Client) Create(ctx context.Context, spec Spec, key string) (made Workspace, err error) {
 	in := call{method: "POST", path: []string{"workspaces"}, header: http.Header{"Idempotency-Key": {key}}, body: spec}
 	return made, c.retry.do(ctx, func() error { return c.do(ctx, in, &made) })
 }
 
-// Update changes a workspace by a merge patch, if it still has the revision.
+// Update changes a workspace by a merge patch if it still has the revision.
 func (c *Client) Update(ctx context.Context, id string, revision int64, patch map[string]any) (updated Workspace, err error) {
 	header := ifMatch(revision)
 	header.Set("Content-Type", "application/merge-patch+json")
 	return updated, c.do(ctx, call{method: "PATCH", path: []string{"workspaces", id}, header: header, body: patch}, &updated)
 }
 
-// Delete deletes a workspace, if it still has the revision, unless that is 0.
-// What is empty is left to the server's choice.
+// Delete deletes a workspace if it still has the revision; 0 means any. The server
+// chooses for an empty children or volumes.
 func (c *Client) Delete(ctx context.Context, id string, revision int64, children, volumes string) error {
 	values := url.Values{}
 	if children != "" {
@@ -95,8 +96,8 @@ func (c *Client) Delete(ctx context.Context, id string, revision int64, children
 	return c.do(ctx, call{method: "DELETE", path: []string{"workspaces", id}, query: values, header: ifMatch(revision)}, nil)
 }
 
-// Act asks for what an action is for: start, pause, hibernate or restart. It
-// returns the workspace as the server has noted it, which then is to come.
+// Act requests an action: start, pause, hibernate or restart. It returns the
+// workspace as the server noted it, before the action is done.
 func (c *Client) Act(ctx context.Context, id, action string, revision int64) (noted Workspace, err error) {
 	return noted, c.do(ctx, call{method: "POST", path: []string{"workspaces", id, action}, header: ifMatch(revision)}, &noted)
 }
@@ -108,11 +109,11 @@ func ifMatch(revision int64) http.Header {
 	return http.Header{"If-Match": {strconv.Quote(strconv.FormatInt(revision, 10))}}
 }
 
-// pollEvery is how often Await looks.
+// pollEvery is how long Await waits between two looks.
 const pollEvery = 200 * time.Millisecond
 
-// Await looks at a workspace until it is as done wants it. A server that is
-// away meanwhile is waited for.
+// Await looks at a workspace until done accepts it. It waits for a server that is
+// away meanwhile.
 func (c *Client) Await(ctx context.Context, id string, done func(workspace.Workspace) bool) (found Workspace, err error) {
 	for {
 		err := c.retry.do(ctx, func() (err error) {
@@ -139,13 +140,15 @@ type Transition struct {
 	By       string          `json:"by"` // a token's id
 }
 
-// Transitions lists those of a workspace, newest first: all, or as many as limit.
+// Transitions lists the transitions of a workspace, newest first: all, or the first
+// limit if that is above 0.
 func (c *Client) Transitions(ctx context.Context, id string, limit int) (Page[Transition], error) {
 	return list[Transition](ctx, c, call{method: "GET", path: []string{"workspaces", id, "transitions"}}, limit)
 }
 
-// Logs copies what a workspace prints to w: the last lines, all if tail is
-// below 0, and, to follow, what comes until ctx is done or the server ends it.
+// Logs copies the last tail lines that a workspace's agent printed to w, or all if
+// tail is below 0. With follow it goes on with new lines until ctx is done or the
+// server ends the answer.
 func (c *Client) Logs(ctx context.Context, id string, tail int, follow bool, w io.Writer) error {
 	values := url.Values{}
 	if tail >= 0 {

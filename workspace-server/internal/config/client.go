@@ -7,35 +7,34 @@ import (
 	"path/filepath"
 )
 
-// Client is what the command-line client knows of where its server is, and of
-// the token that it is to send there.
+// Client holds the command-line client's settings: its server, and the token to send.
 type Client struct {
-	Server string // an address; empty: not given
-	Token  string // empty: not given
-	File   string // the client's own file; empty: there is no place for it
+	Server string // an address, or empty
+	Token  string // or empty
+	File   string // the file of 'ws login', or empty where there is no directory for it
 
 	listenAddr     string
 	stateDirectory string
 	localErr       error
 }
 
-// ClientVars lists what LoadClient reads, but for what says where the server of
-// this machine is.
+// ClientVars lists the variables that LoadClient reads, except those of this
+// machine's server.
 func ClientVars() []Var {
 	return []Var{
 		{
-			"WORKSPACE_SERVER", "what 'ws login' has noted, else the server of this machine (LISTEN_ADDR)", "http://host:port or https://host:port",
-			"The server that 'workspace-server ws' talks to.",
+			"WORKSPACE_SERVER", "the server of 'ws login', else the one on this machine (LISTEN_ADDR)", "http://host:port or https://host:port",
+			"The server that 'workspace-server ws' calls.",
 		},
 		{
-			"WORKSPACE_SERVER_TOKEN", "what 'ws login' has noted for that server, else this machine's admin-token (STATE_DIRECTORY)", "wst_...",
-			"The token that it sends.",
+			"WORKSPACE_SERVER_TOKEN", "the token of 'ws login' for that server, else admin-token in this machine's STATE_DIRECTORY", "wst_...",
+			"The token that 'workspace-server ws' sends.",
 		},
 	}
 }
 
-// LoadClient reads the settings of the command-line client. They are apart from
-// the server's, since a client may run where no server could.
+// LoadClient reads the client's settings. They are separate from the server's, since
+// a client may run where no server could.
 func LoadClient(getenv func(string) string) (Client, error) {
 	r := reader{getenv: getenv}
 	c := Client{Server: r.server(), Token: getenv("WORKSPACE_SERVER_TOKEN"), File: clientFile(getenv)}
@@ -45,14 +44,14 @@ func LoadClient(getenv func(string) string) (Client, error) {
 	return c, errors.Join(r.errs...)
 }
 
-// Local returns the address of the server of this machine, and where it keeps
-// its state, by the rules of Load.
+// Local returns the address and the state directory of this machine's server, by the
+// rules of Load.
 func (c Client) Local() (server, stateDirectory string, err error) {
 	return "http://" + DialAddr(c.listenAddr), c.stateDirectory, c.localErr
 }
 
-// DialAddr turns an address to listen on, which may be that of all interfaces,
-// into one that can be connected to.
+// DialAddr turns an address to listen on, which may mean all interfaces, into one to
+// connect to.
 func DialAddr(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -64,7 +63,7 @@ func DialAddr(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// CheckServer fails on what is no address of a server.
+// CheckServer fails on a text that is not the address of a server.
 func CheckServer(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Table prints the server's variables for a terminal.
+// Table returns the server's variables as text for a terminal.
 func Table() string { return table(Vars(), 16) }
 
-// ClientTable prints the client's.
+// ClientTable returns the client's variables as text for a terminal.
 func ClientTable() string { return table(ClientVars(), 22) }
 
 func table(vars []Var, width int) string {
@@ -23,18 +23,18 @@ func table(vars []Var, width int) string {
 	return b.String()
 }
 
-// Markdown prints the variables as the text of CONFIG.md.
+// Markdown returns the text of CONFIG.md.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Configuration\n\n")
-	b.WriteString("workspace-server is configured by its environment alone. An empty variable counts as unset; a value that is\n")
-	b.WriteString("not accepted stops the start with a line that says what is. This page is generated from `internal/config`:\n")
-	b.WriteString("`go test ./internal/config -update`.\n\n")
+	b.WriteString("workspace-server reads all its settings from the environment. An empty variable counts as unset. With a value that\n")
+	b.WriteString("it does not accept, the server does not start, and prints which values it accepts. `go test ./internal/config -update`\n")
+	b.WriteString("generates this page.\n\n")
 	rows(&b, Vars())
-	b.WriteString("\nThe service manager's contract is systemd's: `LISTEN_FDS` (one socket, as descriptor 3; `LISTEN_PID` is optional)\n")
-	b.WriteString("passes the listener, `NOTIFY_SOCKET` receives `READY=1` and `STOPPING=1`, SIGTERM drains.\n")
+	b.WriteString("\nA supervisor runs the server by systemd's contract: `LISTEN_FDS` passes the listening socket as descriptor 3\n")
+	b.WriteString("(`LISTEN_PID` is optional), `NOTIFY_SOCKET` receives `READY=1` and `STOPPING=1`, and SIGTERM drains the server.\n")
 	b.WriteString("\n## The command-line client\n\n")
-	b.WriteString("`workspace-server ws` takes its flags first, then these variables, then what `ws login` has noted in\n")
+	b.WriteString("`workspace-server ws` uses its flags first, then these variables, then the file of `ws login`, which is\n")
 	b.WriteString("`$XDG_CONFIG_HOME/workspace-server/client.json` (else below `~/.config`), then the server of this machine.\n\n")
 	rows(&b, ClientVars())
 	return b.String()

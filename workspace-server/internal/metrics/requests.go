@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Requests counts requests by their routes, and how long they took. The zero
-// value is ready to be used, by any number of goroutines.
+// Requests counts requests by route, and how long they took. The zero value is ready
+// for use by any number of goroutines.
 type Requests struct {
 	mu       sync.Mutex
 	inFlight int
@@ -21,7 +21,8 @@ type Requests struct {
 	took     map[route]*histogram
 }
 
-// route is a pattern's path, never a request's: there are only so many.
+// route has the path of a pattern, never of a request, so that the number of routes
+// is limited.
 type route struct{ method, path string }
 
 type answered struct {
@@ -29,10 +30,10 @@ type answered struct {
 	class string
 }
 
-// other is the path of all requests that there is no pattern for.
+// other is the path of all requests without a pattern.
 const other = "other"
 
-// buckets returns the upper bounds of what is told of durations, in seconds.
+// buckets returns the upper bounds of the buckets of durations, in seconds.
 func buckets() []float64 {
 	return []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 }
@@ -49,8 +50,8 @@ func (r *Requests) Begin() {
 	r.inFlight++
 }
 
-// Done counts a request that has been answered: its method, the pattern it
-// fits, or "", and the status, or 0 when the answer was cut short.
+// Done counts a finished request: its method, the pattern that it matches or "", and
+// the status, or 0 if the answer was cut short.
 func (r *Requests) Done(method, pattern string, status int, took time.Duration) {
 	of := routeOf(method, pattern)
 	class := "aborted"
@@ -74,7 +75,7 @@ func (r *Requests) Done(method, pattern string, status int, took time.Duration) 
 	h.sum += took.Seconds()
 }
 
-// routeOf keeps what clients send out of the labels.
+// routeOf keeps text of clients out of the labels.
 func routeOf(method, pattern string) route {
 	known := []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
@@ -90,8 +91,8 @@ func routeOf(method, pattern string) route {
 func (r *Requests) Write(t *Text) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.Single("http_requests_in_flight", Gauge, "Requests that are being answered, streams and long polls among them.", float64(r.inFlight))
-	t.Metric("http_requests_total", Counter, "Requests that were answered, by the class of the status.")
+	t.Single("http_requests_in_flight", Gauge, "How many requests are being answered, including streams and long polls.", float64(r.inFlight))
+	t.Metric("http_requests_total", Counter, "How many requests were answered, by the class of the status.")
 	byRoute := func(a, b route) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.method, b.method)) }
 	for _, a := range slices.SortedFunc(maps.Keys(r.answered), func(a, b answered) int {
 		return cmp.Or(byRoute(a.route, b.route), cmp.Compare(a.class, b.class))

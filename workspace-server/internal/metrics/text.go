@@ -1,5 +1,5 @@
-// Package metrics counts requests, and writes numbers as Prometheus reads them:
-// its text format, version 0.0.4.
+// Package metrics counts requests and writes numbers in version 0.0.4 of Prometheus's
+// text format.
 package metrics
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ContentType is that of what Text makes.
+// ContentType is the content type of a Text.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // Kind is a type of metric.
@@ -21,20 +21,20 @@ const (
 	Histogram Kind = "histogram"
 )
 
-// Label tells the numbers of one metric apart.
+// Label tells the numbers of a metric apart.
 type Label struct{ Name, Value string }
 
 // Text is a page of metrics. The zero value is an empty one.
 type Text struct{ b strings.Builder }
 
-// Metric begins a metric, whose numbers follow.
+// Metric begins a metric. Its numbers follow.
 func (t *Text) Metric(name string, kind Kind, help string) {
 	t.b.WriteString("# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n")
 	t.b.WriteString("# TYPE " + name + " " + string(kind) + "\n")
 }
 
-// Number writes a number of a metric. Those of a histogram have names that
-// begin with the metric's.
+// Number writes a number of a metric. In a histogram its name begins with the
+// metric's.
 func (t *Text) Number(name string, value float64, labels ...Label) {
 	t.b.WriteString(name)
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)

@@ -1,5 +1,5 @@
-// Package ratelimit limits how often something may be done, for each of many
-// who do it, in the memory of one process: two servers allow twice as much.
+// Package ratelimit limits how often each of many keys may do something. It counts in
+// the memory of one process, so two servers allow twice as much.
 package ratelimit
 
 import (
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Limiter allows each key a number of things a second, and some at once after a
-// pause: a token bucket for each. It remembers a limited number of keys; of
-// more, those forgotten that were asked for longest ago.
+// Limiter allows each key a number of actions a second, and a burst after a pause: it
+// has a token bucket for each key. It remembers a limited number of keys and forgets
+// the one that was not used for longest.
 type Limiter struct {
 	rate, burst float64
 	most        int
@@ -21,20 +21,19 @@ type Limiter struct {
 	recent  list.List // of *bucket, the latest first
 }
 
-// bucket had left at a time; it has more by now.
+// bucket is what a key had left at a time. It has filled up since.
 type bucket struct {
 	key  string
 	left float64
 	at   time.Time
 }
 
-// New returns a limiter for most keys. A rate of 0 is no limit.
+// New returns a limiter that remembers most keys. A rate of 0 means no limit.
 func New(rate, burst float64, most int, now func() time.Time) *Limiter {
 	return &Limiter{rate: rate, burst: burst, most: most, now: now, buckets: map[string]*list.Element{}}
 }
 
-// Take does a thing for key and returns 0, or does not and returns how long it
-// takes until it may be done.
+// Take counts an action of key and returns 0, or returns how long key must wait.
 func (l *Limiter) Take(key string) time.Duration {
 	if l.rate == 0 {
 		return 0
@@ -49,7 +48,7 @@ func (l *Limiter) Take(key string) time.Duration {
 	return 0
 }
 
-// Wait returns what Take would, and does nothing.
+// Wait returns what Take would return, and counts nothing.
 func (l *Limiter) Wait(key string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +58,7 @@ func (l *Limiter) Wait(key string) time.Duration {
 	return l.wait(l.fill(key))
 }
 
-// Known reports whether Take was called for key, and it was not forgotten since.
+// Known reports whether the limiter remembers key.
 func (l *Limiter) Known(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +66,7 @@ func (l *Limiter) Known(key string) bool {
 	return ok
 }
 
-// Forget makes key one that was never asked for.
+// Forget forgets key.
 func (l *Limiter) Forget(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +75,7 @@ func (l *Limiter) Forget(key string) {
 	}
 }
 
-// fill returns the bucket of key as it is now, which is full if it is new.
+// fill returns the bucket of key, filled up to now. A new one is full.
 func (l *Limiter) fill(key string) *bucket {
 	now := l.now()
 	if e, ok := l.buckets[key]; ok {
@@ -96,12 +95,12 @@ func (l *Limiter) fill(key string) *bucket {
 	return b
 }
 
-// wait returns how long it takes until there is one in b.
+// wait returns how long it takes until b has one action left.
 func (l *Limiter) wait(b *bucket) time.Duration {
 	if b.left >= 1 {
 		return 0
 	}
-	// What is missing by a rounding error only would else be no time at all.
+	// A rounding error must not become no time at all.
 	return max(1, time.Duration((1-b.left)/l.rate*float64(time.Second)))
 }
 

@@ -449,7 +449,7 @@ func TestBrokenStart(t *testing.T) {
 				}
 				s.run("one", bareOutfit{tt.outfit})
 				id := s.create()
-				if failed, want := s.untilFailed(id, 1), tt.want+" It is tried again in 1s."; failed.Message != want {
+				if failed, want := s.untilFailed(id, 1), tt.want+" The server tries again in 1s."; failed.Message != want {
 					t.Errorf("the message is %q, want %q", failed.Message, want)
 				}
 				s.ask(id, workspace.Pause)
@@ -481,8 +481,8 @@ func TestDriversAdvise(t *testing.T) {
 		driver provision.Provisioner
 		want   string
 	}{
-		{"process", processes, "A file is in the place of a directory below STATE_DIRECTORY. Move it away: the server's log names it. It is tried again in 1s."},
-		{"docker", containers, "The Docker engine does not run, or listens elsewhere. Start it, or set DOCKER_HOST to where it listens. It is tried again in 1s."},
+		{"process", processes, "A file is in the place of a directory below STATE_DIRECTORY. Move it away: the server's log names it. The server tries again in 1s."},
+		{"docker", containers, "The Docker engine does not run, or listens elsewhere. Start it, or set DOCKER_HOST to where it listens. The server tries again in 1s."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachSite(t, func(t *testing.T, s *site) {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// quiet is how long a connection has to be without a request until Drain closes
-// it; see there. It lies between the intervals that programs poll at.
+// quiet is how long a connection must be without a request until Drain closes it. It
+// lies between the intervals at which programs poll.
 const quiet = 850 * time.Millisecond
 
-// conn is an accepted connection. It counts what it received, since net/http
-// calls it idle until the whole header of the next request is there.
+// conn is an accepted connection. It counts received bytes, since net/http calls it
+// idle until the whole header of the next request has arrived.
 type conn struct {
 	net.Conn
 	received atomic.Int64
@@ -30,8 +30,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite lets net/http end a response before it closes the connection, so
-// that a client that is still sending gets to read it.
+// CloseWrite lets net/http end a response before it closes the connection, so that a
+// client that is still sending can read it.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -44,14 +44,14 @@ func (c *conn) enter(state http.ConnState, now time.Time) {
 	c.state, c.since, c.before = state, now, c.received.Load()
 }
 
-// isQuiet reports whether no request is under way on c and none is expected.
+// isQuiet reports whether c has no request, and is unlikely to get one.
 func (c *conn) isQuiet(now time.Time) bool {
 	waits := c.state == http.StateNew || c.state == http.StateIdle
 	return waits && c.received.Load() == c.before && now.Sub(c.since) >= quiet
 }
 
-// closingWriter says "Connection: close" on every response whose header is
-// written while the server drains, also when its request came before.
+// closingWriter puts "Connection: close" into every response whose header it writes
+// while the server drains, even if the request arrived before.
 type closingWriter struct {
 	http.ResponseWriter
 	server *Server
@@ -78,12 +78,12 @@ func (w *closingWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// FlushError is what http.ResponseController calls to flush.
+// FlushError serves http.ResponseController.
 func (w *closingWriter) FlushError() error {
 	w.beforeHeader()
 	w.wrote = true
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Unwrap gives http.ResponseController the deadlines of the connection.
+// Unwrap gives http.ResponseController the connection's deadlines.
 func (w *closingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

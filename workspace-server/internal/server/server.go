@@ -1,11 +1,10 @@
-// Package server serves HTTP/1.1 on a listening socket that another process
-// may share, and gives its part of the socket up without losing a request.
+// Package server serves HTTP/1.1 on a listening socket that another process may share,
+// and gives up its share without losing a request.
 //
-// A process that replaces this one accepts on the same socket, so connections
-// that wait in the kernel's queue are never at risk. At risk are the accepted
-// ones: a client that writes a request on a kept-alive connection, just as the
-// server closes it, gets a reset, and no HTTP client may send a POST again by
-// itself. Drain is about those; see there.
+// A process that replaces this one accepts on the same socket, so connections in the
+// kernel's queue are never at risk. Accepted ones are: a client that writes a request
+// on a kept-alive connection just as the server closes it gets a reset, and no HTTP
+// client may repeat a POST unasked. Drain takes care of those.
 package server
 
 import (
@@ -19,14 +18,14 @@ import (
 	"time"
 )
 
-// Limits of a connection. Streams move their own write deadline on.
+// Limits of a connection. Streams extend their own write deadline.
 const (
 	readHeaderTimeout = 10 * time.Second
 	writeTimeout      = 60 * time.Second
 	maxHeaderBytes    = 64 << 10
 
-	// idleTimeout is longer than what HTTP clients commonly keep a connection
-	// for, so that it is they who close it, which is free of races.
+	// idleTimeout is longer than HTTP clients commonly keep a connection, so that the
+	// client closes it, which is free of races.
 	idleTimeout = 3 * time.Minute
 )
 
@@ -41,7 +40,7 @@ type Server struct {
 	conns    map[*conn]struct{}
 }
 
-// New returns a server for handler. It logs what net/http has to say to log.
+// New returns a server for handler. The errors of net/http go to log.
 func New(handler http.Handler, log *slog.Logger) *Server {
 	s := &Server{served: make(chan struct{}), conns: map[*conn]struct{}{}}
 	var protocols http.Protocols
@@ -79,33 +78,31 @@ func (s *Server) Serve(ln net.Listener) error {
 	return err
 }
 
-// Drain closes this process's copy of the listening socket, calls closed, and
-// returns when the last connection is gone, or cuts those that are left after
-// timeout and returns an error.
+// Drain closes this process's copy of the listening socket, calls closed, and returns
+// when the last connection is gone. After timeout it cuts the remaining connections
+// and returns an error.
 //
-// Every response from now on says "Connection: close". A connection without a
-// request is closed when it is unlikely that the client is about to use it:
+// Every response from now on says "Connection: close". Drain closes a connection
+// without a request when its client is unlikely to be about to use it:
 //
-//   - It has been without one for 850 ms, be it new or kept alive. So a client
-//     that keeps asking, on however busy a machine, has its next request answered
-//     and is told to close, while one that rests, as a browser does, is closed
-//     and reaches the new process with its next request.
-//   - And no byte of a request was received, neither by net/http nor by the
-//     kernel.
+//   - It has had no request for 850 ms, whether new or kept alive. So a client that
+//     keeps asking, even on a busy machine, gets its next request answered and then
+//     closes the connection. A client that rests, as a browser does, reaches the new
+//     process with its next request.
+//   - And neither net/http nor the kernel has received a byte of a request.
 //
-// What remains: a client that takes a connection out of its pool after a pause
-// unlike those before, and writes its request between the last look at the
-// kernel's buffer and the arrival of the close, which is the time that a
-// packet travels. HTTP/1.1 has no means against that; every server that closes
-// an idle connection, at any time, runs this risk. And when no other process
-// holds the socket, closing it resets the connections in its queue.
+// One risk remains: a client may take a connection out of its pool after an unusual
+// pause and write its request between Drain's last look at the kernel's buffer and the
+// arrival of the close, which is the time that a packet travels. HTTP/1.1 has no means
+// against that; every server that closes idle connections runs this risk. And if no
+// other process holds the socket, closing it resets the connections in its queue.
 func (s *Server) Drain(timeout time.Duration, closed func()) error {
 	s.draining.Store(true)
 	s.mu.Lock()
 	ln := s.listener
 	s.mu.Unlock()
 	if ln != nil {
-		// It is closed already if Serve failed, which then has said so.
+		// If Serve failed, it has closed the listener and reported the error.
 		_ = ln.Close()
 	}
 	closed()
@@ -115,8 +112,8 @@ func (s *Server) Drain(timeout time.Duration, closed func()) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		// Only after Serve has returned is every accepted connection known, so
-		// this is asked first.
+		// Only after Serve has returned are all accepted connections known, so this
+		// comes first.
 		served := s.hasServed()
 		if left := s.closeQuiet(time.Now()); left == 0 && served {
 			return s.http.Close()
@@ -138,8 +135,8 @@ func (s *Server) hasServed() bool {
 	}
 }
 
-// closeQuiet closes the connections that nobody seems about to use, and
-// returns how many are left.
+// closeQuiet closes the connections that no client seems about to use, and returns how
+// many remain.
 func (s *Server) closeQuiet(now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,12 +154,12 @@ func (s *Server) cut(timeout time.Duration) error {
 	left := len(s.conns)
 	s.mu.Unlock()
 	return errors.Join(
-		fmt.Errorf("%d connections were cut: they were not done after %v (DRAIN_TIMEOUT)", left, timeout),
+		fmt.Errorf("%d connections were cut, since they were not done after %v: allow more with DRAIN_TIMEOUT", left, timeout),
 		s.http.Close(),
 	)
 }
 
-// trackingListener makes each accepted connection known to the server.
+// trackingListener records each accepted connection with the server.
 type trackingListener struct {
 	net.Listener
 	server *Server

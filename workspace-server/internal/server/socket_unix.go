@@ -7,11 +7,10 @@ import (
 	"syscall"
 )
 
-// unblock puts a listening socket into non-blocking mode. The mode belongs to
-// the socket and not to the process, so each process that shares it can change
-// it for all: os/exec does, when it passes on what net.TCPListener.File
-// returned. An accept that blocks in the kernel would not notice that the
-// listener was closed.
+// unblock puts a listening socket into non-blocking mode. The mode belongs to the
+// socket, so each process that shares it can change it for all, as os/exec does when
+// it passes on the result of net.TCPListener.File. An accept that blocks in the kernel
+// would not notice that the listener was closed.
 func unblock(ln net.Listener) {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
@@ -21,11 +20,11 @@ func unblock(ln net.Listener) {
 	if err != nil {
 		return
 	}
-	// Where this fails, so does the accept that follows, and says why.
+	// If this fails, so does the accept that follows, which reports why.
 	_ = raw.Control(func(fd uintptr) { _ = syscall.SetNonblock(int(fd), true) })
 }
 
-// hasInput reports whether the kernel holds bytes that were not read yet.
+// hasInput reports whether the kernel holds unread bytes.
 func hasInput(nc net.Conn) bool {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

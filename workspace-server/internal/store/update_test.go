@@ -46,7 +46,7 @@ func TestUpdate(t *testing.T) {
 			{"too deep with what is below", "a", parent("i"), nil, updated + " a i 2", "", ""},
 			{"too deep", "c", parent("b"), nil, "", workspace.Conflict, "there would be 9"},
 			{"nowhere", "c", workspace.Patch{Parent: text("ws_missing")}, nil, "", workspace.Invalid, "to be the parent"},
-			{"an invalid name", "c", workspace.Patch{Name: new(string)}, nil, "", workspace.Invalid, "name is required"},
+			{"an invalid name", "c", workspace.Patch{Name: new(string)}, nil, "", workspace.Invalid, "The name is required"},
 			{"of nothing", "missing", workspace.Patch{}, nil, "", workspace.NotFound, "There is no workspace"},
 		}
 		for _, tt := range tests {

@@ -1,6 +1,6 @@
-// Package systemd speaks the service manager's two protocols: a listening
-// socket that is passed to the process, and notices about the process's state.
-// Anything that follows them can run the server and replace it without loss.
+// Package systemd speaks the service manager's two protocols: a listening socket that
+// the process inherits, and notices about the process's state. Any supervisor that
+// follows them can run the server and replace it without loss.
 package systemd
 
 import (
@@ -17,17 +17,17 @@ const (
 	Stopping = "STOPPING=1"
 )
 
-// firstFD is the number of the first passed descriptor, by convention.
+// firstFD is the first passed descriptor.
 const firstFD = 3
 
-// Environment is what the service manager told this process.
+// Environment is what the service manager passed in variables.
 type Environment struct {
 	fds, pid string
 	notify   string
 }
 
-// Take reads the protocols' variables and unsets them, so that processes that
-// are started later do not take them for theirs.
+// Take reads the protocols' variables and unsets them, so that child processes do not
+// take them for theirs.
 func Take(getenv func(string) string, unset func(string) error) (Environment, error) {
 	env := Environment{
 		fds:    getenv("LISTEN_FDS"),
@@ -42,20 +42,20 @@ func Take(getenv func(string) string, unset func(string) error) (Environment, er
 	return env, nil
 }
 
-// Listener returns the socket that was passed, or nil if none was. LISTEN_PID
-// may be missing, since a supervisor cannot know the number before the start;
-// with another process's number the socket is not ours.
+// Listener returns the passed socket, or nil without one. LISTEN_PID may be missing,
+// since a supervisor cannot know it before the start. If it is another process's, the
+// socket is not ours.
 func (e Environment) Listener() (net.Listener, error) {
 	if e.fds == "" || e.pid != "" && e.pid != strconv.Itoa(os.Getpid()) {
 		return nil, nil
 	}
 	if e.fds != "1" {
-		return nil, fmt.Errorf("LISTEN_FDS=%q: exactly one socket is expected", e.fds)
+		return nil, fmt.Errorf("LISTEN_FDS=%q is not accepted: pass exactly one socket", e.fds)
 	}
 	syscall.CloseOnExec(firstFD)
 	file := os.NewFile(firstFD, "LISTEN_FDS")
 	if file == nil {
-		return nil, fmt.Errorf("LISTEN_FDS=1, but descriptor %d is not open", firstFD)
+		return nil, fmt.Errorf("LISTEN_FDS=1, but descriptor %d is not open: pass the socket there", firstFD)
 	}
 	defer file.Close() // FileListener has its own copy
 	ln, err := net.FileListener(file)
@@ -65,7 +65,7 @@ func (e Environment) Listener() (net.Listener, error) {
 	return ln, nil
 }
 
-// Notify sends a notice. It does nothing when nobody asked for notices.
+// Notify sends a notice if the service manager asked for notices.
 func (e Environment) Notify(state string) error {
 	if e.notify == "" {
 		return nil

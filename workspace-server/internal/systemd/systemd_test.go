@@ -92,8 +92,8 @@ func TestListener(t *testing.T) {
 		{socket, []string{"LISTEN_FDS=1", "LISTEN_PID=1"}, "none"},
 		{socket, nil, "none"},
 		{socket, []string{"LISTEN_FDS="}, "none"},
-		{socket, []string{"LISTEN_FDS=2"}, `error: LISTEN_FDS="2": exactly one socket is expected`},
-		{socket, []string{"LISTEN_FDS=x"}, `error: LISTEN_FDS="x": exactly one socket is expected`},
+		{socket, []string{"LISTEN_FDS=2"}, `error: LISTEN_FDS="2" is not accepted: pass exactly one socket`},
+		{socket, []string{"LISTEN_FDS=x"}, `error: LISTEN_FDS="x" is not accepted: pass exactly one socket`},
 		{plain, []string{"LISTEN_FDS=1"}, "error: LISTEN_FDS=1, but descriptor 3 is not a listening socket"},
 		{nil, []string{"LISTEN_FDS=1"}, "error: LISTEN_FDS=1, but descriptor 3 is not a listening socket"},
 	}

@@ -1,5 +1,4 @@
-// Package token says who may call: what a token is, and whom it stands for. It
-// does no I/O.
+// Package token says what a token is and what its holder may do. It does no I/O.
 package token
 
 import (
@@ -16,39 +15,40 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Role is what a token lets its holder do.
+// Role is what a token's holder may do.
 type Role string
 
 // The roles.
 const (
 	Admin     Role = "admin"     // everything
-	Workspace Role = "workspace" // what concerns one workspace, and what an agent in it may do
+	Workspace Role = "workspace" // the affairs of one workspace, as its agent needs them
 )
 
 // MaxName is the greatest number of characters of a token's name.
 const MaxName = 100
 
 const (
-	// mark is what every secret begins with, so that scanners find one that
-	// has got into a repository.
+	// mark begins every secret, so that scanners find one that got into a
+	// repository.
 	mark        = "wst_"
 	secretBytes = 32
-	prefixChars = 8 // of the secret, after mark: to recognise it by, not to guess the rest
+	prefixChars = 8 // of the secret, after mark: enough to recognise it, too few to guess it
 )
 
-// Secret is the text that a caller sends. It is told once and kept nowhere.
+// Secret is the text that a caller sends. The server shows it once and stores it
+// nowhere.
 type Secret string
 
 // IsSecret reports whether a text can be a token's secret.
 func IsSecret(text string) bool {
 	encoded, found := strings.CutPrefix(text, mark)
 	bytes, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	// Line breaks, which decoding skips, make it longer.
+	// Decoding skips line breaks, so the length must be right too.
 	return found && err == nil && len(bytes) == secretBytes && len(encoded) == base64.RawURLEncoding.EncodedLen(secretBytes)
 }
 
-// Hash is what is stored of a secret. It needs no salt and no slow function:
-// a secret is 256 bits that nobody has chosen.
+// Hash returns what the server stores of a secret. It needs no salt and no slow
+// function: a secret is 256 random bits.
 func (s Secret) Hash() string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
@@ -56,7 +56,8 @@ func (s Secret) Hash() string {
 
 func (s Secret) prefix() string { return string(s[:len(mark)+prefixChars]) }
 
-// Token is what is known of a token. Times are epoch milliseconds, 0 for never.
+// Token is what the server knows of a token. Times are epoch milliseconds, 0 for
+// never.
 type Token struct {
 	ID        string `json:"id"`
 	Prefix    string `json:"prefix"` // of the secret
@@ -104,17 +105,17 @@ func (t Token) check() error {
 	invalid := func(format string, args ...any) error { return workspace.Errorf(workspace.Invalid, format, args...) }
 	switch {
 	case !utf8.ValidString(t.Name) || strings.ContainsFunc(t.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return invalid("name holds a character that cannot be printed")
+		return invalid("The name holds a character that cannot be printed. Leave it out.")
 	case utf8.RuneCountInString(t.Name) > MaxName:
-		return invalid("name has more than %d characters", MaxName)
+		return invalid("The name has more than %d characters. Shorten it.", MaxName)
 	case t.Role != Admin && t.Role != Workspace:
-		return invalid("role has to be %s or %s", Admin, Workspace)
+		return invalid("The role must be %s or %s.", Admin, Workspace)
 	case t.Role == Admin && t.Workspace != "":
-		return invalid("a token of the role admin is for no workspace; leave workspace out, or choose the role workspace")
+		return invalid("A token of the role admin belongs to no workspace. Leave the workspace out, or choose the role workspace.")
 	case t.Role == Workspace && !workspace.IsID(t.Workspace):
-		return invalid("a token of the role workspace needs workspace, the id of the one that it is for")
+		return invalid("A token of the role workspace needs the id of its workspace.")
 	case t.Expires != 0 && t.Expires <= t.Created:
-		return invalid("a token has to be good for some time")
+		return invalid("A token must be valid for some time. Choose a later expiry.")
 	}
 	return nil
 }
@@ -127,7 +128,7 @@ func IsID(text string) bool {
 	})
 }
 
-// Check fails with Unauthorized when a token is not good any more.
+// Check fails with Unauthorized when a token is no longer valid.
 func (t Token) Check(now time.Time) error {
 	switch {
 	case t.Revoked != 0:
@@ -138,13 +139,13 @@ func (t Token) Check(now time.Time) error {
 	return nil
 }
 
-// MayUse fails with Forbidden when a token lets its holder do nothing with a
-// workspace. Whether there is such a workspace is not told.
+// MayUse fails with Forbidden unless a token's holder may use a workspace. The error
+// does not tell whether the workspace exists.
 func (t Token) MayUse(id string) error {
 	if t.Role == Admin || t.Role == Workspace && t.Workspace == id {
 		return nil
 	}
-	return workspace.Errorf(workspace.Forbidden, "This token is for workspace %q only.", t.Workspace)
+	return workspace.Errorf(workspace.Forbidden, "This token is for workspace %q only. Send a token of the role admin.", t.Workspace)
 }
 
 // MayAdmin fails with Forbidden unless a token is an administrator's.
@@ -155,22 +156,22 @@ func (t Token) MayAdmin() error {
 	return workspace.Errorf(workspace.Forbidden, "This needs a token of the role admin.")
 }
 
-// Store keeps tokens. Each method may also fail with Unavailable, when the
-// database cannot be reached, and with Internal.
+// Store stores tokens. Each method may fail with Unavailable when the database
+// cannot be reached, and with Internal.
 type Store interface {
 	// CreateToken fails with NotFound when there is no such workspace.
 	CreateToken(ctx context.Context, t Token, hash string) error
 
-	// Authenticate returns the token of a secret, and notes that it was used.
-	// It fails with Gone when the token went with its workspace, with
-	// Unauthorized when there is none, or as Check does.
+	// Authenticate returns the token of a secret and records its use. It fails with
+	// Gone when the token was removed with its workspace, with Unauthorized when it
+	// does not exist, and as Check does.
 	Authenticate(ctx context.Context, hash string) (Token, error)
 
-	// Tokens returns at most limit tokens after the cursor, newest first, and
-	// the cursor of the next page, which is zero after the last one.
+	// Tokens returns at most limit tokens after the cursor, newest first, and the
+	// cursor of the next page, which is zero on the last.
 	Tokens(ctx context.Context, after workspace.Cursor, limit int) ([]Token, workspace.Cursor, error)
 
-	// RevokeToken ends a token for good; it stays listed. It fails with
-	// NotFound. One that is revoked already stays as it is.
+	// RevokeToken ends a token for good; it stays listed. A token that is revoked
+	// already does not change. It fails with NotFound.
 	RevokeToken(ctx context.Context, id string) error
 }

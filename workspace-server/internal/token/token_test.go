@@ -17,16 +17,16 @@ func TestNew(t *testing.T) {
 		{Spec{Role: Admin}, ""},
 		{Spec{Role: Admin, Name: " CI ", Lifetime: time.Hour}, ""},
 		{Spec{Role: Workspace, Workspace: "ws_a"}, ""},
-		{Spec{}, "role has to be admin or workspace"},
-		{Spec{Role: "root"}, "role has to be admin or workspace"},
-		{Spec{Role: Admin, Workspace: "ws_a"}, "is for no workspace"},
-		{Spec{Role: Workspace}, "needs workspace"},
-		{Spec{Role: Workspace, Workspace: "ws_\x00"}, "needs workspace"},
+		{Spec{}, "role must be admin or workspace"},
+		{Spec{Role: "root"}, "role must be admin or workspace"},
+		{Spec{Role: Admin, Workspace: "ws_a"}, "belongs to no workspace"},
+		{Spec{Role: Workspace}, "needs the id of its workspace"},
+		{Spec{Role: Workspace, Workspace: "ws_\x00"}, "needs the id of its workspace"},
 		{Spec{Role: Admin, Name: "a\nb"}, "cannot be printed"},
 		{Spec{Role: Admin, Name: "\xff"}, "cannot be printed"},
 		{Spec{Role: Admin, Name: strings.Repeat("é", MaxName+1)}, "more than 100 characters"},
-		{Spec{Role: Admin, Lifetime: -time.Hour}, "has to be good for some time"},
-		{Spec{Role: Admin, Lifetime: time.Microsecond}, "has to be good for some time"},
+		{Spec{Role: Admin, Lifetime: -time.Hour}, "must be valid for some time"},
+		{Spec{Role: Admin, Lifetime: time.Microsecond}, "must be valid for some time"},
 	}
 	for _, tt := range tests {
 		secret := NewSecret()

@@ -1,6 +1,6 @@
-// Package trace passes on which trace a request belongs to, as W3C Trace
-// Context has it. It records nothing: it lets others, before and behind the
-// server, find what belongs together, and the log say what that is.
+// Package trace passes on the trace of a request, as W3C Trace Context defines it. It
+// records nothing: it lets programs before and behind the server, and the log, name
+// the trace.
 package trace
 
 import (
@@ -22,19 +22,19 @@ const (
 	spanDigits  = 16
 	length      = len("00-") + traceDigits + len("-") + spanDigits + len("-00")
 
-	// Flags that are known, and so passed on.
+	// The known flags, which are passed on.
 	sampled = 1
 	random  = 2
 
-	maxState   = 512 // bytes that are passed on
+	maxState   = 512 // bytes to pass on
 	maxMembers = 32
 )
 
-// Trace is what a request belongs to.
+// Trace is the trace of a request.
 type Trace struct {
 	ID    string // of the whole trace, in hexadecimal digits
 	flags byte
-	state string // of those who trace, in their own forms
+	state string // the tracing systems' own texts
 }
 
 // New returns a new trace.
@@ -51,8 +51,8 @@ func digits(n int) string {
 	}
 }
 
-// Parse returns the trace that the header of a request names, and false if it
-// names none, or wrongly.
+// Parse returns the trace in the header of a request, and false if it has none or a
+// wrong one.
 func Parse(h http.Header) (Trace, bool) {
 	parents := h.Values(Parent)
 	if len(parents) != 1 {
@@ -65,8 +65,8 @@ func Parse(h http.Header) (Trace, bool) {
 	return t, ok
 }
 
-// parseParent reads version-trace-span-flags. A version that is not known yet
-// may have more behind that.
+// parseParent reads version-trace-span-flags. A later version may have more after
+// that.
 func parseParent(text string) (Trace, bool) {
 	if len(text) < length {
 		return Trace{}, false
@@ -99,9 +99,8 @@ func isHex(text string, n int) bool {
 	return len(text) == n && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// parseState returns the members of a state, those of several headers behind
-// each other: as many of the first as there is room for. It is empty if one is
-// not printable ASCII.
+// parseState returns the members of a state, joined from several headers, as many of
+// the first as fit. It is empty if one is not printable ASCII.
 func parseState(values []string) string {
 	var kept []string
 	size := 0
@@ -121,8 +120,8 @@ func parseState(values []string) string {
 	return strings.Join(kept, ",")
 }
 
-// SetHeader puts the trace into the header of a request to somebody else, as
-// a step of its own.
+// SetHeader puts the trace into the header of a request that the server sends, with a
+// span of its own.
 func (t Trace) SetHeader(h http.Header) {
 	h.Set(Parent, "00-"+t.ID+"-"+digits(spanDigits)+"-"+hex.EncodeToString([]byte{t.flags}))
 	if t.state == "" {

@@ -14,15 +14,15 @@ func TestFilterCheck(t *testing.T) {
 		{Filter{State: StateStopped, Template: "go-service", Parent: "ws_a", Text: "a %_!"}, ""},
 		{Filter{Parent: NoParent}, ""},
 		{Filter{Labels: []LabelFilter{{Name: "a", AnyValue: true}, {Name: "a", Value: ""}}}, ""},
-		{Filter{State: "gone"}, `state "gone" is not known; there are: stopped, starting,`},
-		{Filter{Template: "../etc"}, "is not a template's name"},
+		{Filter{State: "gone"}, `The state "gone" is not known. Use one of: stopped, starting,`},
+		{Filter{Template: "../etc"}, "template name"},
 		{Filter{Parent: "ws_\x00"}, "is neither a workspace's id nor"},
-		{Filter{Labels: []LabelFilter{{Name: ""}}}, "is not a label's name"},
+		{Filter{Labels: []LabelFilter{{Name: ""}}}, "The label name"},
 		{Filter{Labels: []LabelFilter{{Name: "a", Value: "\x00"}}}, "cannot be printed"},
-		{Filter{Labels: make([]LabelFilter, MaxLabels+1)}, "label is given 33 times"},
-		{Filter{Text: "\xff"}, "q is not valid UTF-8"},
-		{Filter{Text: "\x00"}, "q holds a character that cannot be printed"},
-		{Filter{Text: strings.Repeat("é", MaxName+1)}, "q has 101 characters"},
+		{Filter{Labels: make([]LabelFilter, MaxLabels+1)}, "is given 33 times"},
+		{Filter{Text: "\xff"}, `parameter "q" is not valid UTF-8`},
+		{Filter{Text: "\x00"}, "holds a character that cannot be printed"},
+		{Filter{Text: strings.Repeat("é", MaxName+1)}, "has 101 characters"},
 	}
 	for _, tt := range tests {
 		err := tt.filter.Check()

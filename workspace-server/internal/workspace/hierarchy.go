@@ -17,9 +17,9 @@ func (l Line) Parent() string {
 	return l[1]
 }
 
-// MayTalk is the access rule between agents: a workspace may talk to itself, to
-// its siblings, which roots are to each other, and to all above and below it.
-// The rule is symmetric. A line that is not known may talk to none.
+// MayTalk is the access rule between agents: a workspace may write to itself, to
+// its siblings, and to all workspaces above and below it. Roots are siblings. The
+// rule is symmetric. An empty line, which is that of no workspace, may write to none.
 func MayTalk(a, b Line) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return false
@@ -27,8 +27,8 @@ func MayTalk(a, b Line) bool {
 	return slices.Contains(a, b[0]) || slices.Contains(b, a[0]) || a.Parent() == b.Parent()
 }
 
-// CheckParent fails with Conflict if a workspace must not be put below parent.
-// The workspace is the first of levels levels that move with it.
+// CheckParent fails with Conflict if a workspace must not be put below parent. It
+// is the top of a subtree of so many levels, which moves with it.
 func CheckParent(id string, levels int, parent Line) error {
 	switch {
 	case parent[0] == id:
@@ -42,21 +42,21 @@ func CheckParent(id string, levels int, parent Line) error {
 	return nil
 }
 
-// Children says what becomes of a workspace's children when it is deleted.
+// Children says what happens to a workspace's children when it is deleted.
 type Children string
 
 // The choices.
 const (
-	Refuse  Children = "refuse"  // the workspace stays if it has any
-	Cascade Children = "cascade" // all below it are deleted too
+	Refuse  Children = "refuse"  // the workspace is not deleted while it has any
+	Cascade Children = "cascade" // all workspaces below it are deleted too
 	Orphan  Children = "orphan"  // they become roots, and keep what is below them
 )
 
-// CheckChildren fails with Invalid on what is no choice.
+// CheckChildren fails with Invalid on any other choice.
 func CheckChildren(c Children) error {
 	switch c {
 	case Refuse, Cascade, Orphan:
 		return nil
 	}
-	return Errorf(Invalid, "children has to be %s, %s or %s", Refuse, Cascade, Orphan)
+	return Errorf(Invalid, "The parameter \"children\" must be %s, %s or %s.", Refuse, Cascade, Orphan)
 }

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,14 +14,14 @@ const (
 	MaxLabelValue = 100 // characters
 )
 
-// Labels are short texts by name, which mean nothing to the server.
+// Labels are short texts by name. They mean nothing to the server.
 type Labels map[string]string
 
 // check refuses labels that cannot be searched for as name=value, or shown on
 // one line.
 func (l Labels) check() error {
 	if len(l) > MaxLabels {
-		return Errorf(Invalid, "labels has %d entries; at most %d are allowed", len(l), MaxLabels)
+		return Errorf(Invalid, "There are %d labels; at most %d are allowed.", len(l), MaxLabels)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l)) {
 		if err := checkLabel(name, l[name]); err != nil {
@@ -39,8 +40,8 @@ func checkLabel(name, value string) error {
 		valid = valid && (alphanumeric(c) || strings.IndexByte("-_./", c) >= 0)
 	}
 	if !valid {
-		return Errorf(Invalid, "%s is not a label's name: use letters, digits and -_./ between them, at most %d characters",
+		return Errorf(Invalid, "The label name %s is not valid. Use letters, digits and -_./ between them, at most %d characters.",
 			quote(name), MaxLabelName)
 	}
-	return checkText("label "+name, value, MaxLabelValue)
+	return checkText(fmt.Sprintf("label %q", name), value, MaxLabelValue)
 }

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// The states. A workspace that is on its way to what its owner wants is in one
-// of those that end in -ing.
+// The states. A workspace on its way to its desired state is in one that ends in
+// -ing.
 const (
-	StateStopped     State = "stopped" // it was never started
+	StateStopped     State = "stopped" // it has never been started
 	StateStarting    State = "starting"
-	StateRunning     State = "running" // its agent has said that it is ready
+	StateRunning     State = "running" // its agent is ready
 	StatePausing     State = "pausing"
-	StatePaused      State = "paused" // it runs again when somebody starts it
+	StatePaused      State = "paused" // it runs again when someone starts it
 	StateHibernating State = "hibernating"
-	StateHibernated  State = "hibernated" // it runs again when a message comes for it, too
-	StateFailed      State = "failed"     // it ought to run, and is tried again later
+	StateHibernated  State = "hibernated" // it also runs again when a message arrives for it
+	StateFailed      State = "failed"     // it should run; the server tries again later
 )
 
 // States returns all states.
@@ -28,7 +28,7 @@ func States() []State {
 	}
 }
 
-// Action is what is asked of a workspace.
+// Action is a request to change what a workspace does.
 type Action string
 
 // The actions.
@@ -37,34 +37,33 @@ const (
 	Pause     Action = "pause"
 	Hibernate Action = "hibernate"
 	Restart   Action = "restart"
-	Wake      Action = "wake" // a message came for it
-	Idle      Action = "idle" // nobody has used it for long
+	Wake      Action = "wake" // a message arrived for it
+	Idle      Action = "idle" // it has been inactive for long
 )
 
-// Work is a workspace with what is kept to bring it where it is wanted.
+// Work is a workspace with what the reconciler needs to bring it to its desired state.
 type Work struct {
 	Workspace
-	Provisioned   int64  // the last generation that there was an instance of
-	ProvisionedAt int64  // since when, epoch milliseconds
+	Provisioned   int64  // the last generation that had an instance
+	ProvisionedAt int64  // since when it had one, in epoch milliseconds
 	Address       string // host:port of that instance
 	Attempts      int64  // failures since it last ran well
-	Due           int64  // when it is looked at next, epoch milliseconds; 0: nothing is to be done
+	Due           int64  // when the reconciler looks at it next, in epoch milliseconds; 0: not before a change
 }
 
 const (
-	// startTimeout is how long an agent may take, once its process runs, until
-	// it says that it is ready.
+	// startTimeout is how long an agent may take to register once its process runs.
 	startTimeout = 2 * time.Minute
 
-	// A workspace that failed is started again after a while, which doubles
-	// with each failure in succession; one that ran for ranWell starts anew.
+	// A failed workspace is started again after a delay, which doubles with each
+	// failure in succession. A run of ranWell resets it.
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
 	ranWell    = time.Minute
 )
 
-// targets is the table of the lifecycle, as far as somebody asks for it: what
-// state each action that is legal in a state leads to.
+// targets is the lifecycle's table of requests: the state that each legal action
+// leads to from a state.
 func targets(from State) map[Action]State {
 	switch from {
 	case StateStopped, StatePaused:
@@ -84,8 +83,8 @@ func targets(from State) map[Action]State {
 	return nil
 }
 
-// Ask returns a workspace of which an action was asked, and whether that is
-// anything new. It fails with Conflict when the action is not legal.
+// Ask returns the workspace after a request for an action, and whether that changed
+// it. It fails with Conflict when the action is not legal.
 func (w Work) Ask(a Action, now time.Time) (Work, bool, error) {
 	from := w.Status.State
 	legal := targets(from)
@@ -94,7 +93,7 @@ func (w Work) Ask(a Action, now time.Time) (Work, bool, error) {
 	}
 	to, ok := legal[a]
 	if !ok {
-		return w, false, Errorf(Conflict, "Workspace %q is %s, so %s is not possible. What is: %s.", w.ID, from, a, actions(legal))
+		return w, false, Errorf(Conflict, "Workspace %q is %s, so the action %s is not possible. Possible are: %s.", w.ID, from, a, actions(legal))
 	}
 	if to == from && a != Restart {
 		return w, false, nil
@@ -114,7 +113,7 @@ func (w Work) Ask(a Action, now time.Time) (Work, bool, error) {
 	return w, true, nil
 }
 
-// actions lists what people may ask for.
+// actions lists the legal actions that people ask for.
 func actions(legal map[Action]State) string {
 	var names []string
 	for a := range legal {
@@ -142,18 +141,18 @@ func (w *Work) start(reason, message string, now time.Time) {
 	w.Due = now.UnixMilli()
 }
 
-// Fact is something that was found out about a workspace.
+// Fact is what the reconciler found out about a workspace.
 type Fact string
 
 // The facts.
 const (
-	Provisioned Fact = "provisioned" // there is an instance
-	Ready       Fact = "ready"       // the agent has said that it is ready
-	Broken      Fact = "broken"      // an instance could not be made
-	Exited      Fact = "exited"      // the instance ended by itself, or is gone
+	Provisioned Fact = "provisioned" // the workspace has an instance
+	Ready       Fact = "ready"       // the agent registered
+	Broken      Fact = "broken"      // the driver could not make an instance
+	Exited      Fact = "exited"      // the instance ended unasked, or is gone
 	Late        Fact = "late"        // the agent was not ready in time
-	Lost        Fact = "lost"        // the agent is not heard of any more
-	Ended       Fact = "ended"       // the instance was ended, as it was wanted
+	Lost        Fact = "lost"        // the agent's lease ended
+	Ended       Fact = "ended"       // the instance was ended on request
 	Retry       Fact = "retry"       // the time to try again has come
 )
 
@@ -165,9 +164,8 @@ type Observation struct {
 	Message    string // what was found, for people
 }
 
-// Observe returns a workspace of which something was found out, and whether it
-// counts: a fact about another generation, or one that came too late for the
-// state that the workspace is in, changes nothing.
+// Observe returns the workspace after a fact, and whether the fact counts: one about
+// another generation, or too late for the workspace's state, changes nothing.
 func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 	from := w.Status.State
 	if o.Generation != w.Generation {
@@ -184,8 +182,8 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 		return w, true
 	case o.Fact == Ready && from == StateStarting:
 		w.enter(StateRunning, "ready", "The agent is ready.", now)
-		// An agent may be faster than the server that started it, which has
-		// then still to record where.
+		// An agent may register before the server that started it has recorded
+		// its address, which then remains to be done.
 		if w.Provisioned == w.Generation {
 			w.Due = 0
 		}
@@ -198,7 +196,7 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 		}
 		w.Attempts++
 		delay := w.retryDelay()
-		w.enter(StateFailed, string(o.Fact), fmt.Sprintf("%s It is tried again in %v.", o.Message, delay), now)
+		w.enter(StateFailed, string(o.Fact), fmt.Sprintf("%s The server tries again in %v.", o.Message, delay), now)
 		w.Due = now.Add(delay).UnixMilli()
 	case o.Fact == Ended && from == StatePausing:
 		w.enter(StatePaused, "paused", "The workspace is paused.", now)
@@ -214,12 +212,12 @@ func (w Work) Observe(o Observation, now time.Time) (Work, bool) {
 	return w, true
 }
 
-// Ready returns a workspace whose agent has said that it is ready, and whether
-// that is anything new. It fails with Conflict when the agent is not wanted any
-// more: nothing that it says may bring the workspace back.
+// Ready returns the workspace after its agent registered, and whether that changed
+// it. It fails with Conflict when the workspace no longer wants the agent, which
+// cannot bring the workspace back.
 func (w Work) Ready(generation int64, now time.Time) (Work, bool, error) {
 	if generation != w.Generation || w.Desired != StateRunning || w.Status.State == StateFailed {
-		return w, false, Errorf(Conflict, "Workspace %q is %s in generation %d; an agent of generation %d is not wanted any more.",
+		return w, false, Errorf(Conflict, "Workspace %q is %s in generation %d and no longer wants an agent of generation %d. The agent must exit.",
 			w.ID, w.Status.State, w.Generation, generation)
 	}
 	next, changed := w.Observe(Observation{Fact: Ready, Generation: generation}, now)
@@ -234,20 +232,20 @@ func (w Work) retryDelay() time.Duration {
 	return min(delay, lastRetry)
 }
 
-// Deadline is when the agent of a workspace that is starting has to be ready.
+// Deadline is when the agent of a starting workspace must have registered.
 func (w Work) Deadline() time.Time { return time.UnixMilli(w.ProvisionedAt).Add(startTimeout) }
 
-// Transition is one change of a workspace's state, or of what is wanted of it.
+// Transition is one change of a workspace's state or desired state.
 type Transition struct {
 	Revision   int64  `json:"revision"` // of the workspace after it
 	Generation int64  `json:"generation"`
 	At         int64  `json:"at"`   // epoch milliseconds
-	From       State  `json:"from"` // empty: it was made
+	From       State  `json:"from"` // empty: the workspace was created
 	To         State  `json:"to"`
 	Reason     string `json:"reason"`
 	Message    string `json:"message"`
 	By         string `json:"by"` // the id of a token, or ByServer
 }
 
-// ByServer is who does what nobody has asked for.
+// ByServer stands for the server where no token asked for a transition.
 const ByServer = "server"

@@ -11,13 +11,13 @@ import (
 type Patch struct {
 	Name        *string
 	Parent      *string            // empty: it becomes a root
-	Labels      map[string]*string // nil: the label goes
-	NoLabels    bool               // all labels go
+	Labels      map[string]*string // a nil value removes the label
+	NoLabels    bool               // remove all labels
 	IdleMinutes *int64
 }
 
-// Apply returns w as the patch makes it at a time, and whether that is
-// anything new. It fails with Invalid.
+// Apply returns w after the patch, and whether the patch changed it. It fails with
+// Invalid.
 func (p Patch) Apply(w Workspace, now time.Time) (Workspace, bool, error) {
 	next := w
 	if p.Name != nil {
@@ -51,8 +51,8 @@ func (p Patch) Apply(w Workspace, now time.Time) (Workspace, bool, error) {
 	return next, true, nil
 }
 
-// Match lists the revisions of a workspace that a change is meant for. Nil is
-// any, and empty is none.
+// Match lists the revisions that a workspace may have for a change. Nil allows
+// any, and empty none.
 type Match []int64
 
 // Check fails with Stale if w has another revision.
@@ -60,5 +60,5 @@ func (m Match) Check(w Workspace) error {
 	if m == nil || slices.Contains(m, w.Revision) {
 		return nil
 	}
-	return Errorf(Stale, "The workspace is at revision %d; this was meant for another one. Get it again, and decide anew.", w.Revision)
+	return Errorf(Stale, "The workspace is at revision %d, which is not the one that this request expects. Get it again, then decide anew.", w.Revision)
 }

@@ -43,11 +43,11 @@ func TestApply(t *testing.T) {
 			with(func(w *Workspace) { w.Labels = Labels{"y": "3", "z": ""} }), "",
 		},
 		{"no labels", Patch{NoLabels: true}, with(func(w *Workspace) { w.Labels = Labels{} }), ""},
-		{"empty name", Patch{Name: text(" ")}, made, "name is required"},
+		{"empty name", Patch{Name: text(" ")}, made, "The name is required"},
 		{"long name", Patch{Name: text(strings.Repeat("a", MaxName+1))}, made, "at most 100"},
 		{"no id", Patch{Parent: text("p")}, made, `parent "p" is not a workspace's id`},
-		{"a label's name", Patch{Labels: map[string]*string{"a b": text("")}}, made, "is not a label's name"},
-		{"too many labels", Patch{Labels: full}, made, "labels has 34 entries"},
+		{"a label's name", Patch{Labels: map[string]*string{"a b": text("")}}, made, "The label name"},
+		{"too many labels", Patch{Labels: full}, made, "There are 34 labels"},
 	}
 	for _, tt := range tests {
 		got, changed, err := tt.patch.Apply(made, time.UnixMilli(2000))

@@ -18,15 +18,15 @@ func TestNew(t *testing.T) {
 		{"  trimmed  ", "go-service", ""},
 		{"日本語", "", ""},
 		{strings.Repeat("é", MaxName), "", ""},
-		{"", "", "name is required"},
-		{" \t ", "", "name is required"},
+		{"", "", "The name is required"},
+		{" \t ", "", "The name is required"},
 		{strings.Repeat("é", MaxName+1), "", "name has 101 characters"},
 		{"a\nb", "", "cannot be printed"},
 		{"a\xffb", "", "not valid UTF-8"},
-		{"a", "../etc", "is not a template's name"},
-		{"a", "Upper", "is not a template's name"},
-		{"a", "-a", "is not a template's name"},
-		{"a", strings.Repeat("a", 64), "is not a template's name"},
+		{"a", "../etc", "template name"},
+		{"a", "Upper", "template name"},
+		{"a", "-a", "template name"},
+		{"a", strings.Repeat("a", 64), "template name"},
 	}
 	for _, tt := range tests {
 		w, err := New(Spec{Name: tt.name, Template: tt.template}, now)
