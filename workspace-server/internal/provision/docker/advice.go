@@ -41,6 +41,13 @@ func unseen(err error) error {
 			"with STATE_VOLUME set, PLUGINS_DIR must be below STATE_DIRECTORY.", err)
 }
 
+// canBeMended reports whether there is advice about an engine's refusal: repeating
+// the call does not help then.
+func canBeMended(err error) bool {
+	refused, ok := errors.AsType[*refusal](err)
+	return ok && adviceFor(refused.message, "") != ""
+}
+
 // unanswered says what to do when the engine did not answer, or something else
 // answered in its place.
 func unanswered(err error) string {
@@ -88,18 +95,6 @@ func adviceFor(said, otherwise string) string {
 		{
 			"cannot access path",
 			"The volume that STATE_VOLUME names does not hold the workspace's files. Set STATE_VOLUME to the volume that STATE_DIRECTORY is in.",
-		},
-		{
-			"argument list too long",
-			"The workspace's secrets are too long to be passed to an agent. Shorten or remove some.",
-		},
-		{
-			"exec format error",
-			"The image that WORKSPACE_IMAGE names is for another kind of processor. Build or pull it for the engine's host.",
-		},
-		{
-			"executable file not found",
-			"The image that WORKSPACE_IMAGE names cannot be started. Its entrypoint must be a program that the image holds, and take the argument agent.",
 		},
 	} {
 		if strings.Contains(said, a.said) {

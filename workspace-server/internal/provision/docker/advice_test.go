@@ -66,12 +66,8 @@ func TestAdvice(t *testing.T) {
 			"The Docker engine does not see the workspace's files. Run the server on the engine's host, or keep STATE_DIRECTORY in a volume that STATE_VOLUME names.",
 		},
 		{
-			"another volume", "/start", 400, "cannot access path /var/lib/docker/volumes/state/_data/files/w",
+			"another volume", "/start", 404, "cannot access path /var/lib/docker/volumes/state/_data/files/w",
 			"The volume that STATE_VOLUME names does not hold the workspace's files. Set STATE_VOLUME to the volume that STATE_DIRECTORY is in.",
-		},
-		{
-			"long secrets", "/start", 500, "exec /sbin/docker-init: argument list too long",
-			"The workspace's secrets are too long to be passed to an agent. Shorten or remove some.",
 		},
 		{
 			"anything else, make", "/containers/create", 500, "something",

@@ -32,6 +32,8 @@ func TestOnAnEngine(t *testing.T) {
 		"state in a volume":   stateInAVolume,
 		"missing image":       missingImage,
 		"missing directory":   missingDirectory,
+		"another volume":      anotherVolume,
+		"no entrypoint":       noEntrypoint,
 		"logs":                logs,
 	}
 	t.Run("as itself", func(t *testing.T) {
@@ -372,6 +374,7 @@ func missingDirectory(t *testing.T, h *host) {
 	s.Configs = filepath.Join(s.Configs, "missing")
 	_, err := p.Start(t.Context(), s)
 	wantUnknown(t, "Start", err)
+	wantAdvice(t, "Start", err, "The Docker engine does not see the workspace's files. ")
 	if _, err := os.Stat(s.Configs); !os.IsNotExist(err) {
 		t.Errorf("Stat = %v, want that it is missing still", err)
 	}
@@ -380,5 +383,37 @@ func missingDirectory(t *testing.T, h *host) {
 	}
 	if i := start(t, p, s); i.State != provision.Running {
 		t.Errorf("Start = %+v, want that it runs", i)
+	}
+}
+
+// wantAdvice checks the beginning of what the owner of a workspace reads.
+func wantAdvice(t *testing.T, what string, err error, want string) {
+	t.Helper()
+	if got := workspace.Message(err); err == nil || !strings.HasPrefix(got, want) {
+		t.Errorf("%s: the owner reads %q, want %q at its beginning; the log reads %v", what, got, want, err)
+	}
+}
+
+// The volume that the settings name can be another than the server's.
+func anotherVolume(t *testing.T, h *host) {
+	owner := h.installation(t)
+	volume := "state-of-" + owner.settings.Installation
+	h.post(t, "/volumes/create", nil, map[string]any{"Name": volume, "Labels": map[string]string{labelInstallation: owner.settings.Installation}})
+	p := h.installation(t, func(s *Settings) { s.StateVolume, s.StateRoot = volume, "/state" })
+	_, err := p.Start(t.Context(), provision.Spec{Workspace: "w", Generation: 1, Tier: 1, Configs: "/state/files/w"})
+	wantAdvice(t, "Start", err, "The volume that STATE_VOLUME names does not hold the workspace's files. ")
+}
+
+// An image can lack the program that it names.
+func noEntrypoint(t *testing.T, h *host) {
+	image := h.importImage(t, "/missing", map[string]string{"workspace/": ""})
+	p := h.installation(t, func(s *Settings) { s.Image = image })
+	start(t, p, spec(t, "w"))
+	i := wait(t, p, "w")
+	if i.ExitCode != 127 || !strings.Contains(i.Message, "WORKSPACE_IMAGE") {
+		t.Errorf("without the image's program the instance is %+v, want exit code 127, and that WORKSPACE_IMAGE is named", i)
+	}
+	if logs := logsOf(t, p, "w", -1); !strings.Contains(logs, "exec") {
+		t.Errorf("the log has %q, want that exec failed, as the message says", logs)
 	}
 }

@@ -167,6 +167,10 @@ func (d *Driver) instance(c container) provision.Instance {
 		i.Message = "The process used more memory than its tier allows."
 	case code > 128 && code < 128+65:
 		i.Message = fmt.Sprintf("The process was ended by a signal: %s.", syscall.Signal(code-128))
+	case code == 126, code == 127:
+		// The container's init ends like this, but so may an agent.
+		i.Message = fmt.Sprintf("The process ended with exit code %d. "+
+			"If its log says that exec failed, the image that WORKSPACE_IMAGE names cannot run its entrypoint: build it anew, for the processor of the engine's host.", code)
 	default:
 		i.Message = fmt.Sprintf("The process ended with exit code %d.", code)
 	}

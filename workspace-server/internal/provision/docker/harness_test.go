@@ -63,11 +63,17 @@ func (h *host) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return h.importImage(t, "/agent", map[string]string{"agent": string(text), "workspace/": ""})
+}
+
+// importImage makes an image of files, and removes it after the test.
+func (h *host) importImage(t *testing.T, entrypoint string, files map[string]string) string {
+	t.Helper()
 	name := "workspace-server-test-" + strings.ToLower(rand.Text())
 	h.do(t, http.MethodPost, "/images/create", url.Values{
 		"fromSrc": {"-"}, "repo": {name}, "tag": {"1"},
-		"changes": {`ENTRYPOINT ["/agent"]`, "USER 65532:65532"},
-	}, archive(t, map[string]string{"agent": string(text), "workspace/": ""}))
+		"changes": {fmt.Sprintf("ENTRYPOINT [%q]", entrypoint), "USER 65532:65532"},
+	}, archive(t, files))
 	t.Cleanup(func() { h.do(t, http.MethodDelete, "/images/"+name+":1", url.Values{"force": {"1"}}, nil) })
 	return name + ":1"
 }

@@ -114,12 +114,11 @@ func (d *Driver) create(ctx context.Context, plan plan) (string, error) {
 func (d *Driver) startContainer(ctx context.Context, id string) (none provision.Instance, err error) {
 	const do, show = "start the workspace's container", "show the workspace's container"
 	err = d.engine.call(ctx, http.MethodPost, "/containers/"+id+"/start", nil, nil, nil)
-	switch status(err) {
-	case http.StatusNotFound, http.StatusConflict:
+	switch code := status(err); {
+	case (code == http.StatusNotFound || code == http.StatusConflict) && !canBeMended(err):
 		// Another call has removed it, or its network.
 		return none, raced{failed(do, err)}
-	}
-	if err != nil {
+	case err != nil:
 		return none, failed(do, err)
 	}
 	var made container
