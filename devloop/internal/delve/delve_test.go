@@ -119,10 +119,11 @@ func TestEnd(t *testing.T) {
 	obstinate := script(t, fmt.Sprintf("HELPER=stubborn exec '%s' \"$@\"", self))
 	real := testkit.Delve(t)
 	ends := map[string]func(relay.Debugger){"End": relay.Debugger.End, "Kill": relay.Debugger.Kill}
-	for _, program := range []string{real, obstinate} {
+	kinds := map[string]string{real: "dlv", obstinate: "obstinate"}
+	for program := range kinds {
 		for name, start := range starts {
 			for endName, end := range ends {
-				t.Run(filepath.Base(filepath.Dir(program))+"/"+name+"/"+endName, func(t *testing.T) {
+				t.Run(kinds[program]+"/"+name+"/"+endName, func(t *testing.T) {
 					l := launcher(t, program)
 					if program == obstinate {
 						l.limits.grace = 10 * time.Millisecond
