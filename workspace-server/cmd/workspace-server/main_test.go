@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -205,7 +206,7 @@ func TestVerbs(t *testing.T) {
 
 // A token of the command is good at once at a server that runs already.
 func TestTokenVerb(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, url := listenLoopback(t)
 		p := start(t, ln, database)
 		cmd := command(t, []string{"token", "create", "-name", "CI", "-expires", "1h"}, settings(database)...)
@@ -230,7 +231,7 @@ func TestTokenVerb(t *testing.T) {
 
 // The limit of requests reaches the API.
 func TestRateLimit(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, url := listenLoopback(t)
 		p := start(t, ln, database, "RATE_LIMIT=1")
 		got := map[int]int{} // answers by their status
@@ -255,8 +256,32 @@ func TestRateLimit(t *testing.T) {
 	})
 }
 
+// What a browser can read without a token holds none.
+func TestPublicPagesHoldNoToken(t *testing.T) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
+		ln, url := listenLoopback(t)
+		p := start(t, ln, database)
+		secret := strings.TrimPrefix(authorization(t, database), "Bearer ")
+		for _, path := range []string{"/", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics", "/v1/tokens", "/v1/tokens/self"} {
+			resp, err := http.Get(url + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var answer bytes.Buffer
+			if err := errors.Join(resp.Write(&answer), resp.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(answer.String(), secret) || answer.Len() == 0 {
+				t.Errorf("GET %s without a token answers with %d bytes, which hold the administrator's: %v", path, answer.Len(), strings.Contains(answer.String(), secret))
+			}
+		}
+		http.DefaultClient.CloseIdleConnections()
+		p.stop()
+	})
+}
+
 func TestMigrateVerb(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		for i, want := range []string{"applied a migration", "the schema is up to date"} {
 			out, err := command(t, []string{"migrate"}, settings(database)...).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), want) {
@@ -267,7 +292,7 @@ func TestMigrateVerb(t *testing.T) {
 }
 
 func TestServeOnItsOwnAddress(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		taken, _ := listenLoopback(t)
 		env := append(settings(database), "WATCH_RELOAD=0", "ENV=development")
 		out, err := command(t, nil, append(env, "LISTEN_ADDR="+taken.Addr().String())...).CombinedOutput()
@@ -311,7 +336,7 @@ func TestServeOnItsOwnAddress(t *testing.T) {
 
 // A second signal ends the process, however long the first would take.
 func TestSecondSignalIsHard(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, _ := listenLoopback(t)
 		p := start(t, ln, database, "DRAIN_TIMEOUT=10m")
 		nc, err := net.Dial("tcp", ln.Addr().String())
@@ -337,7 +362,7 @@ func TestSecondSignalIsHard(t *testing.T) {
 }
 
 func TestDrainTimeoutCuts(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, _ := listenLoopback(t)
 		p := start(t, ln, database, "DRAIN_TIMEOUT=50ms")
 		send := func(text string) net.Conn {

@@ -163,6 +163,7 @@ func TestRefusals(t *testing.T) {
 			{post, path, `[]`, nil, 400, "The body is a JSON array. Send an object."},
 			{post, path, `{"name": 1}`, nil, 400, `The field "name" must not be a JSON number.`},
 			{post, path, `{"name": "a", "nmae": "b"}`, nil, 400, `The field "nmae" is unknown. Correct it`},
+			{post, path, `{"name": "a", "volumes": ["/etc:/configs"]}`, nil, 400, `The field "volumes" is unknown.`},
 			{post, path, `{"name": "a"} {}`, nil, 400, "more than one JSON value"},
 			{post, path, `{"name": "` + strings.Repeat("a", maxBody) + `"}`, nil, 413, "larger than 64 KiB"},
 			{post, path, `{"name": "a\u0000b"}`, nil, 400, "cannot be printed"},

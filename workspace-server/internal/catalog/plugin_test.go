@@ -35,6 +35,7 @@ func TestParseManifest(t *testing.T) {
 		{"valid", validPlugin, nil},
 		{"empty", "", []string{"plugin.yaml is empty"}},
 		{"unknown keys", validPlugin + "skils: []\ntier: 1\n", []string{`line 8: unknown key "skils"`, `line 9: unknown key "tier"`}},
+		{"host directories", validPlugin + "volumes: [/etc]\n", []string{`line 8: unknown key "volumes"`}},
 		{"wrong types", strings.Replace(validPlugin, "[a, b]", "a", 1), []string{"line 5: !!str `a` is not a list"}},
 		{"duplicate key", validPlugin + "author: x\n", []string{`line 8: mapping key "author" already defined at line 4`}},
 		{"two documents", validPlugin + "---\nname: other\n", []string{"plugin.yaml holds more than one document"}},

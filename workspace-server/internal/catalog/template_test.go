@@ -36,6 +36,7 @@ func TestParseConfig(t *testing.T) {
 		{"empty", "", []string{"config.yaml is empty"}},
 		{"comment only", "# nothing\n", []string{"config.yaml is empty"}},
 		{"unknown keys", validTemplate + "modle: x\nenvs: {}\n", []string{`line 10: unknown key "modle"`, `line 11: unknown key "envs"`}},
+		{"host directories", validTemplate + "volumes: [/etc]\nmounts: {/etc: /configs}\n", []string{`line 10: unknown key "volumes"`, `line 11: unknown key "mounts"`}},
 		{"unknown nested key", strings.Replace(validTemplate, "  required", "  requird", 1), []string{`line 7: unknown key "requird"`}},
 		{"wrong types", strings.Replace(validTemplate, "tier: 2", "tier: two\nskills: shell", 1), []string{"line 4: !!str `two` is not a number", "line 5: !!str `shell` is not a list"}},
 		{"duplicate key", validTemplate + "tier: 3\n", []string{`line 10: mapping key "tier" already defined at line 4`}},
