@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			storetest.Each(t, func(t *testing.T, database storetest.Database) {
+			storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 				testscript.Run(t, testscript.Params{
 					Files:               []string{file},
 					Setup:               func(env *testscript.Env) error { return setup(env, database, file) },

@@ -13,8 +13,7 @@ import (
 // A server that can accept no connection any more ends with an error, rather than
 // wait for a signal.
 func TestServerEndsWithItsSocket(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
-		t.Parallel()
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, _ := listenLoopback(t)
 		p := start(t, ln, database)
 		breakSocket(t, ln)

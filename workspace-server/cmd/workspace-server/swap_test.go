@@ -176,7 +176,7 @@ func (c *clients) follow(ctx context.Context, last func() int64) ([]int64, error
 // TestSwap replaces the server, as a process, under load of every kind. Not
 // one request may fail, and no follower may miss an event.
 func TestSwap(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		const rounds = 6
 		ln, url := listenLoopback(t)
 		old := start(t, ln, database)
@@ -245,7 +245,7 @@ func TestSwap(t *testing.T) {
 // Servers that start at once on a database without a schema all come up, and
 // the streams of one show what another writes.
 func TestServersAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		var servers []*process
 		var urls []string
 		for range 3 {
@@ -283,7 +283,7 @@ func TestServersAtOnce(t *testing.T) {
 // Streams and idle connections keep a server that stops no longer than its
 // own deadlines, let alone the drain's.
 func TestStopWithStreamsOpen(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, url := listenLoopback(t)
 		p := start(t, ln, database, "DRAIN_TIMEOUT=10m")
 		var wg sync.WaitGroup

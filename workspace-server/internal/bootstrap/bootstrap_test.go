@@ -35,7 +35,7 @@ func secretIn(t *testing.T, path string) token.Secret {
 }
 
 func TestAdmin(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := open(t, database)
 		dir := filepath.Join(t.TempDir(), "state")
 		first, err := bootstrap.Admin(t.Context(), dir, false, s)
@@ -75,7 +75,7 @@ func TestAdmin(t *testing.T) {
 
 // A file of before a crash, or of before the database was replaced, is good.
 func TestAdminTakesWhatIsThere(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s, dir, secret := open(t, database), t.TempDir(), token.NewSecret()
 		if err := os.WriteFile(filepath.Join(dir, bootstrap.File), []byte(secret+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestAdminTakesWhatIsThere(t *testing.T) {
 
 // Several servers that start at once end up with one file, whose token is good.
 func TestAdminAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s, dir := open(t, database), t.TempDir()
 		var wg sync.WaitGroup
 		for range 8 {
@@ -108,7 +108,7 @@ func TestAdminAtOnce(t *testing.T) {
 }
 
 func TestAdminFails(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := open(t, database)
 		tests := []struct {
 			name string

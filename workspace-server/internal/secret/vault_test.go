@@ -29,7 +29,7 @@ type fixture struct {
 }
 
 func each(t *testing.T, fn func(t *testing.T, f fixture)) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w, err := workspace.New(workspace.Spec{Name: "w"}, time.Now())
 		if err == nil {

@@ -32,7 +32,7 @@ func agentOf(t *testing.T, s *store.Store, id string) workspace.Agent {
 // TestPostgresClock: the time is that of the last whole millisecond, as Go's and
 // SQLite's is, and never ahead.
 func TestPostgresClock(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		if database.URL == "" {
 			return
 		}
@@ -50,7 +50,7 @@ func TestPostgresClock(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w := made(t, s)
 		if _, err := s.Agent(t.Context(), w.ID); workspace.KindOf(err) != workspace.NotFound || !strings.Contains(workspace.Message(err), "No agent has registered") {
@@ -109,7 +109,7 @@ func TestRegister(t *testing.T) {
 
 // Whatever an agent says that is not wanted any more, nothing comes of it.
 func TestLateAgents(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w := made(t, s)
 		if err := s.Register(t.Context(), w.ID, registration(1)); err != nil {
@@ -174,7 +174,7 @@ func TestLateAgents(t *testing.T) {
 }
 
 func TestActivity(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		// The server's clock is wrong; the database's counts.
 		s.SetClock(func() time.Time { return time.UnixMilli(1) })
@@ -238,7 +238,7 @@ func awaitLater(t *testing.T, done func() bool) {
 }
 
 func TestReach(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w := made(t, s)
 		reach := func(call, wantURL, wantAddress string) {
@@ -272,7 +272,7 @@ func TestReach(t *testing.T) {
 // Of a register and a pause that come at once, at two servers, the pause wins
 // in any order: the workspace never runs afterwards.
 func TestRegisterRacesPause(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		database.Migrated(t)
 		one, two := store.New(database.Open(t), func(int64) {}), store.New(database.Open(t), func(int64) {})
 		for range 10 {

@@ -61,7 +61,7 @@ func told(t *testing.T, s *store.Store, after int64, ids map[string]string) []st
 }
 
 func TestCreateBelow(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		var path []string
@@ -119,7 +119,7 @@ func TestDeleteParent(t *testing.T) {
 		{"b", workspace.Orphan, []string{updated + " c - 2", updated + " d - 2", deleted + " b a 1"}, ""},
 		{"a", workspace.Cascade, []string{deleted + " e c 1", deleted + " c b 1", deleted + " d b 1", deleted + " b a 1", deleted + " a - 1"}, ""},
 	}
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		var woken []int64
 		s := store.New(database.Migrated(t), func(seq int64) { woken = append(woken, seq) })
 		for _, tt := range tests {
@@ -150,7 +150,7 @@ func TestDeleteParent(t *testing.T) {
 
 // A child that is made while its parent is deleted has a parent, or is not made.
 func TestCreateWhileTheParentGoes(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		for round := range 20 {
@@ -184,7 +184,7 @@ func atOnce(a, b func() error) (errA, errB error) {
 
 // A server of before there was a hierarchy leaves no child without its parent.
 func TestReferencesHold(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		s := newStore(t, db)
 		ids := forest(t, s, "a", "a/b")
@@ -200,7 +200,7 @@ func TestReferencesHold(t *testing.T) {
 
 // What an older server answered to a request has no labels.
 func TestReplayOfAnOldAnswer(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		err := db.Exclusive(t.Context(), func(tx *sql.Tx) error {
 			_, err := tx.ExecContext(t.Context(),

@@ -41,7 +41,7 @@ func claimOne(t *testing.T, s *store.Store) workspace.Claim {
 // TestEveryStateIsStored: a state that the schema refuses would be found by
 // nobody until it occurs.
 func TestEveryStateIsStored(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		seen := map[workspace.State]bool{}
 		w := made(t, s)
@@ -115,7 +115,7 @@ func TestEveryStateIsStored(t *testing.T) {
 
 // TestClaims: two servers share the work and get each workspace once.
 func TestClaims(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		servers := []*store.Store{
 			store.New(database.Migrated(t), func(int64) {}),
 			store.New(database.Open(t), func(int64) {}),
@@ -160,7 +160,7 @@ func TestClaims(t *testing.T) {
 }
 
 func TestLostClaimHasNoEffect(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w := made(t, s)
 		ready := workspace.Observation{Fact: workspace.Ready, Generation: 1}
@@ -207,7 +207,7 @@ func TestLostClaimHasNoEffect(t *testing.T) {
 }
 
 func TestRemovals(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w := made(t, s)
 		c := claimOne(t, s)
@@ -254,7 +254,7 @@ func TestRemovals(t *testing.T) {
 // TestInstallation: servers of one database are one installation, whichever of
 // them comes first.
 func TestInstallation(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		servers := []*store.Store{
 			store.New(database.Migrated(t), func(int64) {}),
 			store.New(database.Open(t), func(int64) {}),
@@ -283,7 +283,7 @@ func TestInstallation(t *testing.T) {
 // TestModel does random things on two servers, with crashes, and compares what
 // is stored with the lifecycle's functions alone.
 func TestModel(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -371,7 +371,7 @@ func TestModel(t *testing.T) {
 
 // TestNudgeAtOnce has two servers nudge the same workspaces, each in its order.
 func TestNudgeAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		one := store.New(db, func(int64) {})
 		other := store.New(database.Open(t), func(int64) {})

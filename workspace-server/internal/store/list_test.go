@@ -37,7 +37,7 @@ func names(t *testing.T, s *store.Store, f workspace.Filter) []string {
 }
 
 func TestListPages(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		if items, next, err := s.List(ctx, workspace.Filter{}, workspace.Cursor{}, 10); err != nil || items == nil || len(items) != 0 || next != (workspace.Cursor{}) {
@@ -78,7 +78,7 @@ func TestListPages(t *testing.T) {
 }
 
 func TestListFilters(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := newStore(t, database.Migrated(t))
 		ids := map[string]string{}
 		for i, made := range []struct {
@@ -176,7 +176,7 @@ func TestListFilters(t *testing.T) {
 
 // Pages stay in place while others make and delete workspaces.
 func TestListPagesAreStable(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		ids := forest(t, s, "a", "b", "c", "d", "e")
@@ -203,7 +203,7 @@ func TestListPagesAreStable(t *testing.T) {
 
 // A row that a server of before wrote is found by its name too.
 func TestListFindsOldRows(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		s := newStore(t, db)
 		err := db.Exclusive(t.Context(), func(tx *sql.Tx) error {
@@ -226,7 +226,7 @@ func TestListFindsOldRows(t *testing.T) {
 
 // The list of peers and the access rule agree about every two workspaces.
 func TestPeersFollowTheRule(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		random := rand.New(rand.NewPCG(1, 2))
@@ -270,7 +270,7 @@ func TestPeersFollowTheRule(t *testing.T) {
 }
 
 func TestCountStates(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := newStore(t, database.Migrated(t))
 		for _, want := range []map[workspace.State]int64{{}, {workspace.StateStopped: 1}, {workspace.StateStopped: 2}} {
 			got, err := s.CountStates(t.Context())

@@ -14,7 +14,7 @@ import (
 // A page comes out of an index in the list's order, so that it takes no longer
 // when more workspaces fit.
 func TestListPlan(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		team := workspace.LabelFilter{Name: "team", Value: "red"}
 		for _, c := range []struct {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestPlugins(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		woken := 0
 		s := store.New(database.Migrated(t), func(int64) { woken++ })
@@ -107,7 +107,7 @@ func TestPlugins(t *testing.T) {
 // Of many servers that attach at once none goes over the limit, and each change
 // has its revision.
 func TestPluginsAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		ids := forest(t, stores[0], "a")

@@ -35,7 +35,7 @@ func numbers(events []workspace.Event) []int64 {
 }
 
 func TestRemoveEvents(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		now := time.Now()
@@ -100,7 +100,7 @@ func TestRemoveEvents(t *testing.T) {
 // While servers write and sweep, a reader sees every number in order, or is
 // told that it is too late.
 func TestRemoveEventsWhileTheyAreRead(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		const total, batch = 40, 3
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}

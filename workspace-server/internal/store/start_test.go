@@ -43,7 +43,7 @@ func TestOpenWaits(t *testing.T) {
 
 // What waiting cannot cure is reported at once.
 func TestOpenDoesNotWaitInVain(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		url, dir, want := database.URL, database.Dir, "not a directory"
 		if url != "" {
 			url, want = strings.Replace(url, "?", "_missing?", 1), "does not exist"
@@ -65,7 +65,7 @@ func TestOpenDoesNotWaitInVain(t *testing.T) {
 }
 
 func TestOpenAtOnceOnNothing(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		opened := make(chan error, 8)
 		for range cap(opened) {
 			go func() {

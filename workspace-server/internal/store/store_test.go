@@ -33,7 +33,7 @@ func newWorkspace(t *testing.T, name string) workspace.Workspace {
 }
 
 func TestCreateGetDelete(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		var woken []int64
 		s := store.New(database.Migrated(t), func(seq int64) { woken = append(woken, seq) })
@@ -82,7 +82,7 @@ func TestCreateGetDelete(t *testing.T) {
 }
 
 func TestCreateIsRecognised(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		req := workspace.Request{Key: "k", Fingerprint: "f"}
@@ -114,7 +114,7 @@ func TestCreateIsRecognised(t *testing.T) {
 
 // Clients that send one request to several servers at once must get one workspace.
 func TestCreateAtOnceIsOne(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		ids := make([]string, 16)
 		var wg sync.WaitGroup
@@ -138,7 +138,7 @@ func TestCreateAtOnceIsOne(t *testing.T) {
 // Two servers write under load; a reader that follows must see every event
 // once and in order, with no number missing.
 func TestEventsAreGapless(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		const writers, each = 8, 25
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
@@ -196,7 +196,7 @@ func TestEventsAreGapless(t *testing.T) {
 }
 
 func TestCanceledCallsFailAsUnavailable(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := newStore(t, database.Migrated(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -211,7 +211,7 @@ func TestCanceledCallsFailAsUnavailable(t *testing.T) {
 }
 
 func TestClosedDatabaseIsAnError(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		s := newStore(t, db)
 		if err := db.Ping(t.Context()); err != nil {

@@ -52,7 +52,7 @@ func stateOf(t *testing.T, s *store.Store, id string) workspace.State {
 }
 
 func TestIdle(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		s := store.New(db, func(int64) {})
 		other := store.New(database.Open(t), func(int64) {})
@@ -93,7 +93,7 @@ func TestIdle(t *testing.T) {
 }
 
 func TestSilent(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		s := store.New(db, func(int64) {})
 		heard, silent, paused := running(t, s, 0), running(t, s, 0), running(t, s, 0)
@@ -110,7 +110,7 @@ func TestSilent(t *testing.T) {
 }
 
 func TestRemoveTransitions(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		id := running(t, s, 0)
 		for _, a := range []workspace.Action{workspace.Restart, workspace.Restart, workspace.Restart} {
@@ -140,7 +140,7 @@ func TestRemoveTransitions(t *testing.T) {
 }
 
 func TestLag(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		if lag, err := s.Lag(t.Context()); err != nil || lag != 0 {
 			t.Errorf("Lag() with nothing due = %v, %v, want 0", lag, err)

@@ -36,7 +36,7 @@ func wantAuthenticate(t *testing.T, s *store.Store, name, hash string, want work
 // A token that was good until its workspace was removed is told from one that
 // was never there, for as long as that is kept.
 func TestTokensOfRemovedWorkspaces(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		s := newStore(t, database.Migrated(t))
 		now := time.Now()
@@ -123,7 +123,7 @@ func TestTokensOfRemovedWorkspaces(t *testing.T) {
 
 // A token that is made while its workspace goes is not made, or goes with it.
 func TestTokenWhileItsWorkspaceGoes(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		for round := range 20 {

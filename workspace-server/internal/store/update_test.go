@@ -15,7 +15,7 @@ import (
 )
 
 func TestUpdate(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		var woken []int64
 		s := store.New(database.Migrated(t), func(seq int64) { woken = append(woken, seq) })
@@ -75,7 +75,7 @@ func TestUpdate(t *testing.T) {
 
 // Two moves that each are allowed and together make a circle: one is refused.
 func TestMovesAtOnceMakeNoCycle(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		for round := range 20 {
@@ -109,7 +109,7 @@ func TestMovesAtOnceMakeNoCycle(t *testing.T) {
 
 // Two moves that together make a tree too deep: one is refused.
 func TestMovesAtOnceStayWithinDepth(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}
 		for round := range 10 {
@@ -133,7 +133,7 @@ func TestMovesAtOnceStayWithinDepth(t *testing.T) {
 // Patches of different labels do not undo each other, and of patches for one
 // revision one is made.
 func TestUpdatesAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		const writers = 12
 		ctx := t.Context()
 		stores := []*store.Store{newStore(t, database.Migrated(t)), newStore(t, database.Open(t))}

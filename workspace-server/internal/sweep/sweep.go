@@ -1,6 +1,6 @@
-// Package sweep removes what is older than it has to be kept, bit by bit, as
-// long as the server runs. Every server does so; the database sees to it that
-// they do not get into each other's way.
+// Package sweep removes what is older than a setting keeps it, in batches, as long
+// as the server runs. Every server does so; the database keeps them from harming
+// each other.
 package sweep
 
 import (
@@ -11,32 +11,36 @@ import (
 )
 
 const (
-	// Interval is how long after one sweep the next one comes, on average.
+	// Interval is the average time from one sweep to the next.
 	Interval = time.Minute
+
+	// The first sweep comes between these times after the start, so that it does
+	// not slow the start down, and a server that lives only minutes sweeps too.
+	Soonest = time.Second
+	Latest  = 5 * time.Second
 
 	batch   = 1000
 	timeout = 30 * time.Second // of a batch
 )
 
-// Remove removes at most limit things of before a time, and returns how many.
+// Remove removes at most limit things older than before, and returns how many.
 type Remove func(ctx context.Context, before time.Time, limit int) (int, error)
 
-// Sweeper removes one kind of thing.
+// A Sweeper removes one kind of thing.
 type Sweeper struct {
-	What   string // for the log
-	Keep   time.Duration
+	What   string        // for the log
+	Keep   time.Duration // how old a thing may become
 	Remove Remove
 	Log    *slog.Logger
 
 	failing bool
 }
 
-// Run sweeps again and again until ctx is done, for the first time after a
-// while. A series of failures is logged once, and so is its end.
+// Run sweeps until ctx is done. It logs a series of failures once, and its end.
 func (s *Sweeper) Run(ctx context.Context) {
-	for {
-		// Servers that start together do not sweep together.
-		timer := time.NewTimer(Interval/2 + rand.N(Interval))
+	// Servers that start together must not sweep together.
+	for wait := Soonest + rand.N(Latest-Soonest); ; wait = Interval/2 + rand.N(Interval) {
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -54,17 +58,17 @@ func (s *Sweeper) sweep(ctx context.Context) {
 	}
 	switch {
 	case err != nil && !s.failing:
-		s.Log.Error("what is too old cannot be removed; it is tried again", "what", s.What, "error", err)
+		s.Log.Error("removing old data failed; the next sweep tries again", "what", s.What, "error", err)
 	case err == nil && s.failing:
-		s.Log.Info("what is too old is removed again", "what", s.What)
+		s.Log.Info("old data is removed again", "what", s.What)
 	}
 	s.failing = err != nil
 	if total > 0 {
-		s.Log.Debug("removed what is too old", "what", s.What, "number", total)
+		s.Log.Debug("removed old data", "what", s.What, "number", total)
 	}
 }
 
-// all removes batch by batch, so that nobody waits long for one.
+// all removes in batches, so that no one waits long for a lock.
 func (s *Sweeper) all(ctx context.Context) (int, error) {
 	total := 0
 	for before := time.Now().Add(-s.Keep); ; {

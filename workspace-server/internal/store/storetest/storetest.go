@@ -1,5 +1,5 @@
-// Package storetest runs a test on each database that this machine has: SQLite
-// always, Postgres when TEST_DATABASE_URL names a server.
+// Package storetest runs a test on each kind of database that this machine has:
+// SQLite always, Postgres if TEST_DATABASE_URL names a server.
 package storetest
 
 import (
@@ -19,8 +19,8 @@ import (
 	"workspace-server/migrations"
 )
 
-// Database is one empty database of a test's own, without a schema yet. URL
-// and Dir are what store.Open takes; both have a directory for a server's files.
+// Database is one test's own database, without a schema yet. URL and Dir are
+// arguments of store.Open; Dir also takes a server's files.
 type Database struct {
 	URL, Dir string
 }
@@ -36,6 +36,17 @@ func Each(t *testing.T, fn func(t *testing.T, database Database)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		fn(t, Database{URL: postgresSchema(t), Dir: t.TempDir()})
+	})
+}
+
+// Parallel is Each for a test that may run at the same time as others, and on both
+// databases at once. It calls t.Parallel.
+func Parallel(t *testing.T, fn func(t *testing.T, database Database)) {
+	t.Helper()
+	t.Parallel()
+	Each(t, func(t *testing.T, database Database) {
+		t.Parallel()
+		fn(t, database)
 	})
 }
 
@@ -64,8 +75,7 @@ func (d Database) Migrated(t *testing.T) *store.DB {
 	return db
 }
 
-// postgresSchema makes a schema for one test and returns a URL that is
-// confined to it.
+// postgresSchema makes a schema for one test and returns a URL that sees no other.
 func postgresSchema(t *testing.T) string {
 	t.Helper()
 	raw := os.Getenv("TEST_DATABASE_URL")
@@ -86,7 +96,7 @@ func postgresSchema(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// The test's own context is over by now.
+		// The test's own context has ended by now.
 		if _, err := admin.ExecContext(context.Background(), `DROP SCHEMA `+schema+` CASCADE`); err != nil {
 			t.Errorf("drop the schema: %v", err)
 		}
