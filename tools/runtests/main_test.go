@@ -416,3 +416,14 @@ func TestRewrite(t *testing.T) {
 		t.Errorf("rewrite(%s) = %s, want %v", line, got, want)
 	}
 }
+
+func TestGrouped(t *testing.T) {
+	skips := []skip{{"module e2e", "-only devloop"}, {"m/p TestA", "no moon"}, {"module tools", "-only devloop"}, {"m/q TestA", "no moon"}}
+	for n := range 6 {
+		skips = append(skips, skip{fmt.Sprint("m/r Test", n), "no moon"})
+	}
+	want := "\nskipped: -only devloop\n  module e2e\n  module tools\n\nskipped: no moon\n  m/p TestA\n  m/q TestA\n  m/r: 6 tests"
+	if got := strings.Join(grouped(skips), "\n"); got != want {
+		t.Errorf("grouped(%v) is\n%s\nwant\n%s", skips, got, want)
+	}
+}

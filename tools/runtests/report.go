@@ -134,19 +134,8 @@ func (r *report) summary() error {
 	for _, t := range e.Skipped() {
 		skips = append(skips, skip{t.Package + " " + t.Test.Name(), reason(e.OutputLines(t))})
 	}
-	byWhy := map[string][]string{}
-	var whys []string
-	for _, s := range skips {
-		if byWhy[s.why] == nil {
-			whys = append(whys, s.why)
-		}
-		byWhy[s.why] = append(byWhy[s.why], s.name)
-	}
-	for _, why := range whys {
-		fmt.Fprintf(r.out, "\nskipped: %s\n", why)
-		for _, name := range byWhy[why] {
-			fmt.Fprintf(r.out, "  %s\n", name)
-		}
+	for _, line := range grouped(skips) {
+		fmt.Fprintln(r.out, line)
 	}
 	testjson.PrintSummary(r.out, e, testjson.SummarizeFailed|testjson.SummarizeErrors|testjson.SummarizeOutput)
 	for _, why := range r.fails {
@@ -162,6 +151,37 @@ func (r *report) summary() error {
 		return janitor.ErrTold
 	}
 	return nil
+}
+
+// grouped returns the lines that list skips by reason. Many tests of a package with
+// one reason are a number.
+func grouped(skips []skip) []string {
+	const many = 5
+	byWhy := map[string][]string{}
+	count := map[skip]int{} // by package and reason
+	var whys []string
+	for _, s := range skips {
+		if byWhy[s.why] == nil {
+			whys = append(whys, s.why)
+		}
+		byWhy[s.why] = append(byWhy[s.why], s.name)
+		pkg, _, _ := strings.Cut(s.name, " ")
+		count[skip{pkg, s.why}]++
+	}
+	var lines []string
+	for _, why := range whys {
+		lines = append(lines, "", "skipped: "+why)
+		for _, name := range byWhy[why] {
+			pkg, _, _ := strings.Cut(name, " ")
+			if n := count[skip{pkg, why}]; n > many {
+				name = fmt.Sprintf("%s: %d tests", pkg, n)
+			}
+			if line := "  " + name; line != lines[len(lines)-1] {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
 }
 
 // reason finds what a test said when it was skipped: "file.go:12: why".

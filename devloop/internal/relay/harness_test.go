@@ -77,6 +77,7 @@ func (r *reports) DebuggerMoved(pid int, _ time.Duration, halted bool) {
 func start(t *testing.T) *harness {
 	t.Helper()
 	testkit.NeedProc(t)
+	dlv := testkit.Delve(t) // which may skip the test
 	sockets, err := listener.Open(t.Context(), []string{"127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func start(t *testing.T) *harness {
 	h.supervisor.Init()
 	h.relay = &relay.Relay{
 		Server: h.supervisor, Reporter: r,
-		Launcher: &delve.Launcher{Starter: starter, Program: testkit.Delve(t), Dir: run},
+		Launcher: &delve.Launcher{Starter: starter, Program: dlv, Dir: run},
 		Restart:  func(ctx context.Context) error { _, err := h.supervisor.Replace(ctx, h.command()); return err },
 	}
 	h.relay.SetPatience(time.Hour)

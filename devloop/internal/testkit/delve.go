@@ -13,9 +13,13 @@ import (
 )
 
 // Delve returns the pinned dlv (devloop/tools.mod), which the go command builds
-// once and keeps in its cache.
+// once and keeps in its cache. With -short it skips the test: dlv takes seconds to
+// attach.
 func Delve(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("debugs with dlv, which -short leaves out")
+	}
 	programs.mu.Lock()
 	defer programs.mu.Unlock()
 	if programs.delve != "" {

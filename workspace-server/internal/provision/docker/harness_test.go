@@ -29,9 +29,12 @@ type host struct {
 }
 
 // needEngine skips the test if there is no engine, and fails it with
-// REQUIRE_DOCKER=1.
+// REQUIRE_DOCKER=1. With -short it skips the test in any case.
 func needEngine(t *testing.T) *host {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts containers, which -short leaves out")
+	}
 	h := &host{address: os.Getenv("DOCKER_HOST")}
 	engine, err := dial(h.address, oldestWithSubpath)
 	if err == nil {
