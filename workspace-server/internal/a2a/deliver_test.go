@@ -203,28 +203,3 @@ func TestUnreachable(t *testing.T) {
 	p.dialer.Timeout = 20 * time.Millisecond
 	p.wantRefused("a message to a name that nobody answers for", workspace.Unavailable, "It got nothing")
 }
-
-// An agent that is silent for too long is given up, and the client is told,
-// although the server's time for an answer is over.
-func TestSilence(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		handle func(net.Conn)
-	}{
-		{"reads nothing", func(net.Conn) {}},
-		{"does not answer", reply("")},
-	} {
-		told := make(chan struct{})
-		a := rawAgent(t, func(c net.Conn) {
-			tt.handle(c)
-			<-told
-		})
-		p := newHastyPlatform(t, serverWriteTimeout, Target{Address: a.address})
-		p.silence = 2 * serverWriteTimeout
-		resp, got := p.send(strings.Repeat("x", MaxBody))
-		close(told)
-		if resp.StatusCode != http.StatusTeapot || !strings.Contains(got, "did not answer within 60ms. It may have got the message") {
-			t.Errorf("a message to an agent that %s = %d %q (%v), want to be told", tt.name, resp.StatusCode, got, p.lastError())
-		}
-	}
-}

@@ -123,7 +123,46 @@ func TestAnswerEndsAfterSilence(t *testing.T) {
 	}
 }
 
-// A stream that falls silent is given up.
+// TestSilence: the platform gives up an agent that is silent for too long and tells
+// the client, although the server's time for an answer is over by then.
+func TestSilence(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		handle func(net.Conn)
+	}{
+		{"reads nothing", func(net.Conn) {}},
+		{"does not answer", reply("")},
+	} {
+		inMemory(t, nil, func(t *testing.T, p *platform, client *http.Transport) {
+			told := make(chan struct{})
+			p.trusted.DialContext = func(context.Context, string, string) (net.Conn, error) {
+				ours, agents := net.Pipe()
+				go func() {
+					tt.handle(agents)
+					<-told
+					_ = agents.Close()
+				}()
+				return ours, nil
+			}
+			start := time.Now()
+			resp, err := client.RoundTrip(request(t))
+			close(told)
+			if err != nil {
+				t.Fatalf("a message to an agent that %s: %v", tt.name, err)
+			}
+			defer resp.Body.Close()
+			got, err := io.ReadAll(resp.Body)
+			if resp.StatusCode != http.StatusTeapot || err != nil || !strings.Contains(string(got), "did not answer within 5m0s. It may have got the message") {
+				t.Errorf("a message to an agent that %s = %d %q, %v (%v), want to be told", tt.name, resp.StatusCode, got, err, p.lastError())
+			}
+			if took := time.Since(start); took != silence {
+				t.Errorf("an agent that %s is given up after %v, want %v", tt.name, took, silence)
+			}
+		})
+	}
+}
+
+// The platform gives up a stream that falls silent.
 func TestSilentStream(t *testing.T) {
 	gone := make(chan time.Time, 1)
 	agent := func(w http.ResponseWriter, r *http.Request) {

@@ -17,20 +17,20 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-var replicaEvents = flag.Int("replica-events", 10_000, "how many events TestReplicas writes on Postgres")
+var replicaEvents = flag.Int("replica-events", 5_000, "how many events TestReplicas writes on Postgres")
 
-// TestReplicas has clients of two servers follow many events, which both write,
-// while the connections that the servers listen on are ended again and
-// again: each client sees each event once, in order.
+// TestReplicas has clients of two servers follow more events than a server holds in
+// memory. Both servers write them, while the test keeps ending the connections that
+// the servers listen on. Each client must see each event once, in order.
 func TestReplicas(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		const writers, clients = 4, 4
 		perWriter := *replicaEvents / writers
 		if database.URL == "" {
-			perWriter /= 4 // each is written to the disk, by one process after the other
+			perWriter /= 4 // SQLite writes each to the disk, one after the other
 		}
 		if database.URL != "" {
-			// Their connections are told by it from those of other tests.
+			// The name tells their connections from those of other tests.
 			database.URL += "&application_name=" + strings.ToLower(rand.Text())
 		}
 		servers := []*testAPI{newAPI(t, database.Migrated(t)), newAPI(t, database.Open(t))}
@@ -45,7 +45,7 @@ func TestReplicas(t *testing.T) {
 				_ = s.resp.Body.Close()
 			}
 		})
-		// A busy database may refuse what is tried once.
+		// A busy database may refuse a first try.
 		var written []string
 		for i := range writers {
 			written = append(written, servers[i%2].create(fmt.Sprint("writer ", i)).ID)
@@ -94,8 +94,8 @@ func TestReplicas(t *testing.T) {
 	})
 }
 
-// endListeners ends the connections that wait for hints, until the function
-// that it returns is called, which fails the test if there was none.
+// endListeners keeps ending the connections that wait for hints until the test calls
+// stop, which fails the test if there were none.
 func endListeners(t *testing.T, url string) (stop func()) {
 	t.Helper()
 	connector, err := pq.NewConnector(url)

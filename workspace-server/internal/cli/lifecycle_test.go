@@ -15,12 +15,12 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// contract is a server of one workspace, as far as starting and stopping goes.
-// At each look the workspace is one state further.
+// contract is a server of one workspace that can start and stop. At each look the
+// workspace enters the next state.
 type contract struct {
 	mu     sync.Mutex
 	w      workspace.Workspace
-	states []workspace.State // that are to come
+	states []workspace.State // to come
 	clock  int64
 	asked  []string
 }
@@ -75,7 +75,7 @@ func (c *contract) create(w http.ResponseWriter, _ *http.Request) {
 	c.write(w, 202)
 }
 
-// act notes what is wanted; the state follows later.
+// act records the desired state; the state follows later.
 func (c *contract) act(w http.ResponseWriter, r *http.Request) {
 	legal := map[string]string{"start": "stopped paused hibernated failed", "pause": "running", "hibernate": "running", "restart": "running"}
 	action, state := r.PathValue("action"), string(c.w.Status.State)
@@ -108,7 +108,7 @@ func (c *contract) logs(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "tail %q follow %q\n", r.URL.Query().Get("tail"), r.URL.Query().Get("follow"))
 }
 
-// lines are what a command says, however often it looks.
+// lines returns the lines that a command prints, joined.
 func lines(text string) string {
 	return strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; ")
 }
@@ -135,19 +135,22 @@ func TestLifecycle(t *testing.T) {
 		{"create one --wait", "stopped", nil, codeUsage, "", "create: --wait needs --start: 'workspace-server ws create -h' shows its usage"},
 	}
 	for _, tt := range tests {
-		c, url := newContract(t, tt.from)
-		if !strings.HasPrefix(tt.args, "create") { // the look by which the workspace is found
-			c.states = []workspace.State{tt.from}
-		}
-		c.states = append(c.states, tt.then...)
-		got := run(t.Context(), url, strings.Fields(tt.args)...)
-		if got.code != tt.code || lines(got.err) != tt.said || got.fails != tt.fails {
-			t.Errorf("%s of one that is %s = %+v\nwant code %d, %q, %q", tt.args, tt.from, got, tt.code, tt.said, tt.fails)
-		}
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel() // most of the time goes to the pauses between two looks
+			c, url := newContract(t, tt.from)
+			if !strings.HasPrefix(tt.args, "create") { // the look-up of the workspace
+				c.states = []workspace.State{tt.from}
+			}
+			c.states = append(c.states, tt.then...)
+			got := run(t.Context(), url, strings.Fields(tt.args)...)
+			if got.code != tt.code || lines(got.err) != tt.said || got.fails != tt.fails {
+				t.Errorf("%s of a workspace that is %s = %+v\nwant code %d, %q, %q", tt.args, tt.from, got, tt.code, tt.said, tt.fails)
+			}
+		})
 	}
 }
 
-// What goes to the server, and what comes back for programs.
+// TestLifecycleCalls checks the requests of commands, and their output for programs.
 func TestLifecycleCalls(t *testing.T) {
 	tests := []struct {
 		args, asked, out string
