@@ -16,7 +16,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// serverWriteTimeout is shorter than what some agents take.
+// serverWriteTimeout is shorter than some agents take.
 const serverWriteTimeout = 30 * time.Millisecond
 
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -104,7 +104,7 @@ func TestURLOfAgent(t *testing.T) {
 	}
 }
 
-// Whatever else an agent answers is passed on.
+// Any other answer of an agent is passed on.
 func TestStatusIsPassedOn(t *testing.T) {
 	for _, status := range []int{200, 201, 204, 400, 401, 404, 409, 429, 500, 503, 599} {
 		a := newAgent(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -115,8 +115,8 @@ func TestStatusIsPassedOn(t *testing.T) {
 	}
 }
 
-// What an agent without a type answers is not for a browser to guess, and what
-// it says to the server only is not passed on.
+// No browser may guess the type of an answer without one. Headers for the connection
+// only are not passed on.
 func TestBareAnswer(t *testing.T) {
 	a := rawAgent(t, reply("HTTP/1.1 200 OK\r\nConnection: a2a-hop\r\nA2A-Hop: x\r\nKeep-Alive: 1\r\nContent-Length: 6\r\n\r\n<html>"))
 	resp, _ := newPlatform(t, Target{Address: a.address}).send("{}")
@@ -137,7 +137,7 @@ func reply(text string) func(net.Conn) {
 	}
 }
 
-// Each of these agents gets the message once, whatever it does with it.
+// Each of these agents gets the message exactly once.
 func TestUnusableAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -163,7 +163,7 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
-// An answer that is not whole does not look as if it were.
+// An answer that is not whole does not look whole.
 func TestBrokenAnswers(t *testing.T) {
 	for _, text := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
@@ -197,9 +197,9 @@ func TestUnreachable(t *testing.T) {
 		}
 	}
 
-	// A name that nobody answers for.
+	// A name for which no DNS server answers.
 	p := newPlatform(t, Target{URL: "http://silent.test"})
 	p.dialer.Resolver = (&names{answers: map[string][][]string{"silent.test": nil}}).resolver(t)
 	p.dialer.Timeout = 20 * time.Millisecond
-	p.wantRefused("a message to a name that nobody answers for", workspace.Unavailable, "It got nothing")
+	p.wantRefused("a message to a name without an answer", workspace.Unavailable, "It got nothing")
 }

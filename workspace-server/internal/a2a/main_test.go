@@ -22,11 +22,11 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// loopback is the network that tests allow, in which a URL's agent is.
+// loopback is the network that tests allow for agents with URLs.
 const loopback = "127.0.0.1/32"
 
-// nobody is an address where nobody listens, nor gets to by chance: its port is
-// not one of those that are given to who asks for any.
+// nobody is an address where no program listens, even by chance: the system gives its
+// port to no one who asks for any.
 const nobody = "127.0.0.1:1"
 
 // platform is a server that delivers each message to one agent.
@@ -48,7 +48,8 @@ func newPlatform(t *testing.T, to Target, networks ...string) *platform {
 	return newHastyPlatform(t, 0, to, networks...)
 }
 
-// newHastyPlatform is one whose server gives an answer so much time, 0 for any.
+// newHastyPlatform is newPlatform with a server that allows an answer so much time; 0
+// means any.
 func newHastyPlatform(t *testing.T, writeTimeout time.Duration, to Target, networks ...string) *platform {
 	t.Helper()
 	stopping, stop := context.WithCancel(context.Background())
@@ -64,7 +65,7 @@ func newHastyPlatform(t *testing.T, writeTimeout time.Duration, to Target, netwo
 	return p
 }
 
-// ServeHTTP does as the API does, with the kind of an error as the answer.
+// ServeHTTP delivers a message as the API does, and answers with the kind of an error.
 func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() { p.done <- struct{}{} }()
 	body, err := io.ReadAll(r.Body)
@@ -90,7 +91,7 @@ func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recorder keeps whether an answer was begun.
+// recorder records whether an answer has begun.
 type recorder struct {
 	http.ResponseWriter
 	wrote bool
@@ -146,7 +147,7 @@ func (p *platform) send(body string, headers ...string) (*http.Response, string)
 	return resp, string(text)
 }
 
-// wantRefused sends a message that has to fail before there is an answer.
+// wantRefused sends a message that must fail before an answer begins.
 func (p *platform) wantRefused(call string, kind workspace.Kind, message string) {
 	p.t.Helper()
 	resp, got := p.send("{}")
@@ -156,7 +157,7 @@ func (p *platform) wantRefused(call string, kind workspace.Kind, message string)
 	}
 }
 
-// agent is a server that counts what it gets.
+// agent is a server that counts its requests.
 type agent struct {
 	address string
 	calls   atomic.Int64
@@ -190,7 +191,7 @@ func (a *agent) port() string {
 	return port
 }
 
-// rawAgent handles connections by itself, and counts them.
+// rawAgent passes connections to handle, and counts them.
 func rawAgent(t *testing.T, handle func(net.Conn)) *agent {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,7 +16,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// pipes is a network in memory, whose deadlines keep the time of a bubble of synctest.
+// pipes is a network in memory, whose deadlines follow the clock of a bubble.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -123,8 +123,8 @@ func TestAnswerEndsAfterSilence(t *testing.T) {
 	}
 }
 
-// TestSilence: the platform gives up an agent that is silent for too long and tells
-// the client, although the server's time for an answer is over by then.
+// The platform gives up an agent that is silent for too long. The client learns why,
+// although the server's time for an answer is over by then.
 func TestSilence(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -209,7 +209,7 @@ func TestClientDoesNotRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			synctest.Wait() // nothing reads any more
+			synctest.Wait() // until nothing reads
 			start, want := time.Now(), stream.WriteTimeout
 			if stops {
 				p.stop()

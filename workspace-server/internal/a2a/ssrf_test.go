@@ -21,7 +21,7 @@ const (
 	notCalled     = "leads to an address that the server does not call"
 )
 
-// TestForbiddenURLs has URLs of every shape lead to a server on this machine,
+// TestForbiddenURLs tries URLs of every shape that lead to a server on this machine,
 // which must not get a byte.
 func TestForbiddenURLs(t *testing.T) {
 	victim := newAgent(t, echo)
@@ -108,7 +108,7 @@ func TestForbiddenURLs(t *testing.T) {
 	}
 }
 
-// No redirect is followed, nor passed on to a client that might follow it.
+// The platform follows no redirect, and passes none on to a client that might.
 func TestRedirects(t *testing.T) {
 	victim := newAgent(t, echo)
 	for _, location := range []string{"http://169.254.169.254/latest/meta-data/", "http://" + victim.address + "/", "/", "//" + victim.address, ""} {
@@ -133,8 +133,8 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// names is a DNS server that answers each question about a name with the next
-// of its answers, and then with the last one.
+// names is a DNS server that answers each question about a name with the next of its
+// answers, and finally always with the last.
 type names struct {
 	mu      sync.Mutex
 	answers map[string][][]string // IPv4 addresses
@@ -161,18 +161,29 @@ func (n *names) resolver(t *testing.T) *net.Resolver {
 			}
 		}
 	})
+	var mu sync.Mutex
+	var asking []net.Conn
 	t.Cleanup(func() {
 		_ = pc.Close()
 		wg.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range asking { // a look-up outlasts its dial by five seconds
+			_ = conn.Close()
+		}
 	})
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", pc.LocalAddr().String())
+		conn, err := (&net.Dialer{}).DialContext(ctx, "udp", pc.LocalAddr().String())
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			asking = append(asking, conn)
+		}
+		return conn, err
 	}}
 }
 
-// answer returns the answer to a question (RFC 1035, section 4), or nil to
-// leave it without one.
+// answer returns the answer to a question (RFC 1035, section 4), or nil for none.
 func (n *names) answer(question []byte) []byte {
 	if len(question) < 12 {
 		return nil
@@ -216,8 +227,8 @@ func (n *names) answer(question []byte) []byte {
 	return out
 }
 
-// listenTwice listens on the same port of 127.0.0.2 and 127.0.0.1. One that is
-// free on the first may be somebody's on the second.
+// listenTwice listens on the same port of 127.0.0.2 and 127.0.0.1. A port that is free
+// on the first may be taken on the second.
 func listenTwice(t *testing.T) (first, second net.Listener) {
 	t.Helper()
 	for {
@@ -236,9 +247,8 @@ func listenTwice(t *testing.T) (first, second net.Listener) {
 	}
 }
 
-// A name is judged by what it leads to when it is dialled. Here 127.0.0.2 is
-// the address that may be called, and 127.0.0.1 on the same port the one that
-// may not.
+// The guard judges a name by the address that is dialled. Here 127.0.0.2 is allowed,
+// and 127.0.0.1 on the same port is not.
 func TestNames(t *testing.T) {
 	ours, others := listenTwice(t)
 	good, victim := newAgentOn(t, ours, echo), newAgentOn(t, others, echo)
@@ -290,7 +300,7 @@ func TestNames(t *testing.T) {
 	wantCalls("none.test", 3)
 }
 
-// Neither proxies nor certificates are what the environment, or the agent, says.
+// Neither the environment nor the agent chooses proxies and certificates.
 func TestConnection(t *testing.T) {
 	p := newPlatform(t, Target{})
 	if p.guarded.Proxy != nil || p.trusted.Proxy != nil {

@@ -42,8 +42,8 @@ func newStreaming(t *testing.T, kind string) *streaming {
 	return s
 }
 
-// Each event reaches the client before the agent sends the next, and also
-// after the time that the server has for an answer.
+// Each event reaches the client before the agent sends the next, even after the
+// server's time for an answer.
 func TestStreamIsFlushed(t *testing.T) {
 	for _, kind := range []string{"text/event-stream", "text/event-stream; charset=utf-8", "application/x-ndjson"} {
 		a := newStreaming(t, kind)
@@ -108,7 +108,7 @@ func TestClientGoesAway(t *testing.T) {
 	<-p.done
 }
 
-// A server that stops ends streams, visibly, and lets other answers be whole.
+// A server that stops cuts streams visibly, and lets other answers finish.
 func TestServerStops(t *testing.T) {
 	a := newStreaming(t, "text/event-stream")
 	p := newPlatform(t, Target{Address: a.address})

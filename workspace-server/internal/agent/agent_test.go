@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 const secret = "wst_the-token"
 
-// call is one that the platform got.
+// call is a call that the platform got.
 type call struct {
 	path string
 	body map[string]any
@@ -38,7 +38,7 @@ type platform struct {
 	answer chan http.HandlerFunc // of each call, in turn
 }
 
-// newPlatform checks what all calls have in common.
+// newPlatform checks what holds for all calls.
 func newPlatform(t *testing.T) *platform {
 	t.Helper()
 	p := &platform{calls: make(chan call), answer: make(chan http.HandlerFunc)}
@@ -131,7 +131,7 @@ func (n *naps) list() []time.Duration {
 	return slices.Clone(n.took)
 }
 
-// running is an agent that runs.
+// running is a running agent.
 type running struct {
 	*agent
 	url  string
@@ -268,7 +268,7 @@ func TestRegistersAndSendsHeartbeats(t *testing.T) {
 	r.post(t, `{"jsonrpc":"2.0","id":1,"method":"tasks/get"}`)
 	naps.wake <- struct{}{}
 	if third := p.next(t, heartbeatPath, beat); third["last_active"] != first["last_active"] || third["error_rate"] != 1.0 {
-		t.Errorf("after an error the heartbeat is %v, want the last_active of before and error_rate 1", third)
+		t.Errorf("after an error the heartbeat is %v, want the previous last_active and error_rate 1", third)
 	}
 	for time.Now().UnixMilli() == int64(started) {
 		continue
@@ -286,7 +286,7 @@ func TestRegistersAndSendsHeartbeats(t *testing.T) {
 	r.stops(t)
 }
 
-// The agent calls until the platform has decided.
+// The agent repeats a call until the platform has decided.
 func TestCallsAgain(t *testing.T) {
 	p := newPlatform(t)
 	naps := &naps{}
@@ -312,7 +312,7 @@ func TestCallsAgain(t *testing.T) {
 	if _, ok := errors.AsType[Unwanted](err); !ok || !strings.Contains(err.Error(), "The workspace was stopped.") {
 		t.Errorf("the agent ends with %v, want that it is unwanted, and why", err)
 	}
-	// It waits longer each time, but not for ever; and as long as it is told.
+	// It waits longer each time, up to a limit, and as long as the platform asks.
 	const second = time.Second
 	limits := [][2]time.Duration{
 		{second / 10, second / 5},
@@ -482,7 +482,7 @@ func TestFinishesRequests(t *testing.T) {
 	p.next(t, registerPath, lease)
 	finish, answer := slow(t, r)
 	r.stop()
-	for { // until it does not listen any more
+	for { // until it no longer listens
 		nc, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 		if err != nil {
 			break
@@ -517,7 +517,7 @@ func TestCutsRequestsOff(t *testing.T) {
 	}
 }
 
-// It ends at once also while the platform does not answer.
+// The agent ends at once even while the platform does not answer.
 func TestStopsWhileItCalls(t *testing.T) {
 	p := newPlatform(t)
 	r := runAgent(t, p, &naps{}, "", nil)

@@ -20,7 +20,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// started makes a workspace that is to run, and returns the header of its token.
+// started creates and starts a workspace, and returns the header of its token.
 func (a *testAPI) started(name string) (w workspace.Workspace, own string) {
 	a.t.Helper()
 	resp := a.do(http.MethodPost, "/v1/workspaces", fmt.Sprintf(`{"name":%q,"desired":"running"}`, name))
@@ -36,8 +36,8 @@ func TestAgents(t *testing.T) {
 		w, own := a.started("w")
 		path := "/v1/workspaces/" + w.ID
 		const card = `{"name":"echo","url":"http://a.example","skills":[{"id":"<x>"}]}`
-		a.do(http.MethodGet, path+"/agent", "", own).wantProblem(t, "the agent of nobody", http.StatusNotFound, "No agent has registered")
-		a.do(http.MethodGet, path+"/agent-card", "", own).wantProblem(t, "the card of nobody", http.StatusNotFound, "No agent has registered")
+		a.do(http.MethodGet, path+"/agent", "", own).wantProblem(t, "the agent of a workspace without one", http.StatusNotFound, "No agent has registered")
+		a.do(http.MethodGet, path+"/agent-card", "", own).wantProblem(t, "the card of a workspace without an agent", http.StatusNotFound, "No agent has registered")
 		for body, detail := range map[string]string{
 			`{"card":{"name":"a"}}`:                                  `generation\" is required`,
 			`{"generation":1}`:                                       `card\" is required`,
@@ -60,7 +60,7 @@ func TestAgents(t *testing.T) {
 				t.Errorf("heartbeat %s = %d %s, want 400 with %q", body, got.status, got.body, detail)
 			}
 		}
-		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a heartbeat of nobody", http.StatusConflict, "Register first")
+		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a heartbeat before registering", http.StatusConflict, "Register first")
 		got := a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own)
 		if got.status != http.StatusOK || got.body != `{"lease_seconds":30,"heartbeat_seconds":10}`+"\n" {
 			t.Errorf("register = %d %s, want a lease", got.status, got.body)
@@ -84,7 +84,7 @@ func TestAgents(t *testing.T) {
 			t.Errorf("GET agent-card = %d with %d bytes, want the %d of the card", got.status, len(got.body), len(large)+1)
 		}
 
-		// A peer reads the card, and nobody else.
+		// Only a peer reads the card.
 		peer, peersOwn := a.started("peer")
 		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own)
 		if got := a.do(http.MethodGet, "/v1/workspaces/"+peer.ID+"/peers/"+w.ID+"/agent-card", "", peersOwn); got.status != http.StatusOK || !strings.HasPrefix(got.body, `{"name":"echo"`) {
@@ -99,7 +99,7 @@ func TestAgents(t *testing.T) {
 				wantProblem(t, "the card of "+other, http.StatusNotFound, "has no peer")
 		}
 
-		// What is not wanted any more is told so, and changes nothing.
+		// An agent that is no longer wanted gets an error, and changes nothing.
 		a.do(http.MethodPost, path+"/pause", "")
 		a.do(http.MethodPost, path+"/register", `{"generation":1,"card":`+card+`}`, own).wantProblem(t, "a late register", http.StatusConflict, "no longer wants")
 		a.do(http.MethodPost, path+"/heartbeat", `{"generation":1}`, own).wantProblem(t, "a late heartbeat", http.StatusConflict, "no longer wants")
@@ -118,8 +118,8 @@ func TestAgents(t *testing.T) {
 	})
 }
 
-// provisioned does what a reconciler does for a workspace that is starting. One
-// that is just being asked something is passed over, and claimed the next time.
+// provisioned does what the reconciler does for a starting workspace. If a claim misses
+// the workspace because of a concurrent request, the next one gets it.
 func (a *testAPI) provisioned(id, address string) {
 	a.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
@@ -141,7 +141,7 @@ func (a *testAPI) provisioned(id, address string) {
 	a.t.Fatal("the workspace is not due")
 }
 
-// echoAgent is an agent that sends back what it gets.
+// echoAgent is an agent that returns each message.
 func echoAgent(t *testing.T) (address string, calls *atomic.Int64) {
 	t.Helper()
 	calls = &atomic.Int64{}
@@ -185,7 +185,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("a message is no activity: %+v", agent)
 		}
 
-		// Who is no peer may not, and is not told who there is.
+		// A workspace that is no peer gets an error that does not tell which exist.
 		a.do(http.MethodPatch, "/v1/workspaces/"+peer.ID, `{"parent":"`+a.create("root").ID+`"}`, "Content-Type: "+mergePatch)
 		send(peersOwn).wantProblem(t, "a message of no peer", http.StatusForbidden, "has no peer")
 		for _, id := range []string{"ws_none", "%00"} {
@@ -222,10 +222,10 @@ func TestMessages(t *testing.T) {
 	})
 }
 
-// Where an agent is gone, that is said.
-func TestMessageToNobody(t *testing.T) {
+// A message to an agent that is gone gets an error that says so.
+func TestMessageToAgentThatIsGone(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
-		const address = "127.0.0.1:1" // whose port nobody gets by chance
+		const address = "127.0.0.1:1" // a port that no program gets by chance
 		w, own := a.started("w")
 		a.provisioned(w.ID, address)
 		a.do(http.MethodPost, "/v1/workspaces/"+w.ID+"/register", `{"generation":1,"card":{"name":"a"}}`, own)
@@ -301,14 +301,14 @@ func (a *testAPI) await(id string, state workspace.State) workspace.Workspace {
 	}
 }
 
-// starting is a registry of a workspace that never gets anywhere.
+// starting is a registry of a workspace that never becomes ready.
 type starting struct{ workspace.Registry }
 
 func (starting) Reach(context.Context, string) (workspace.Work, string, error) {
 	return workspace.Work{Workspace: workspace.Workspace{Status: workspace.Status{State: workspace.StateStarting}}}, "", nil
 }
 
-// A message waits as long as its sender does, and a minute at most.
+// A message waits until its sender gives up, for at most a minute.
 func TestMessagesDoNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{Deps: Deps{Agents: starting{}, Feed: events.NewFeed(slog.New(slog.DiscardHandler)), Stopping: t.Context()}}

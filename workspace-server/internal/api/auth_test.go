@@ -11,12 +11,12 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// callers says which status each kind of caller is refused with.
+// callers has the status that refuses each kind of caller.
 type callers struct{ none, removed, other, own, admin int }
 
 const passes = 0 // not refused
 
-// matrix says who may use which route. One that is not here fails the test.
+// matrix says who may use which route. A route that is missing here fails the test.
 func matrix() map[string]callers {
 	const no, late, forbidden = http.StatusUnauthorized, http.StatusGone, http.StatusForbidden
 	everybody := callers{passes, passes, passes, passes, passes}
@@ -72,7 +72,7 @@ func matrix() map[string]callers {
 	}
 }
 
-// TestAccess asks for each route with each kind of credential.
+// TestAccess calls each route with each kind of credential.
 func TestAccess(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		mine, other := a.create("mine"), a.create("other")
@@ -127,7 +127,7 @@ func TestAccess(t *testing.T) {
 			}
 			path = strings.NewReplacer("{id}", id, "{peer}", other.ID, "{name}", "NAME", "{path...}", "d/a.txt").Replace(path)
 			if method == http.MethodDelete && id == mine.ID {
-				path += "?children=none" // which nobody can mean, and is read after who asks
+				path += "?children=none" // an error, but only after the caller was checked
 			}
 			return a.do(method, path, "", header)
 		}
@@ -164,8 +164,8 @@ func TestAccess(t *testing.T) {
 	})
 }
 
-// A workspace's own token changes what the workspace says of itself, and not
-// whom it may talk to.
+// A workspace's own token changes the name and labels of the workspace, but not its
+// peers.
 func TestOwnTokenKeepsItsPlace(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		mine, other := a.create("mine"), a.create("other")
@@ -187,7 +187,7 @@ func TestOwnTokenKeepsItsPlace(t *testing.T) {
 	})
 }
 
-// The token of a workspace sees what happens to that workspace, at its number.
+// The token of a workspace sees that workspace's events, with their numbers.
 func TestEventsOfOwnToken(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		a.create("before")
@@ -251,7 +251,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("GET /v1/tokens = %+v, then %+v, want the new one, then the administrator's", first, second)
 		}
 		if secret := string(fresh.Secret); strings.Contains(list.body, secret) || strings.Contains(list.body, fresh.Secret.Hash()) || strings.Contains(a.log.String(), secret) {
-			t.Error("a secret is told again, or logged")
+			t.Error("a secret is shown again, or logged")
 		}
 		for range 2 {
 			if got := a.do(http.MethodDelete, "/v1/tokens/"+fresh.ID, ""); got.status != http.StatusNoContent {

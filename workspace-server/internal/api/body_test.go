@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// pipes is a listener whose connections are in memory, so that their deadlines
-// keep the time of a test.
+// pipes is a listener of connections in memory, whose deadlines follow the clock of a
+// bubble.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -52,7 +52,7 @@ func servePipes(t *testing.T, h http.Handler) (connect func() net.Conn, stop fun
 }
 
 // dribble sends a request's header and then its body, a byte each second, until
-// the server does not take it any more.
+// the server no longer reads it.
 func dribble(conn net.Conn, request, authorization string) {
 	const header = " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
 	if _, err := io.WriteString(conn, request+header+authorization+"\r\n"); err != nil {
@@ -66,8 +66,8 @@ func dribble(conn net.Conn, request, authorization string) {
 	}
 }
 
-// A client whose body comes byte by byte is cut off, whatever becomes of its
-// request, and whether or not anybody reads the body.
+// A client whose body arrives byte by byte is cut off, whatever the answer is, and
+// whether or not a handler reads the body.
 func TestSlowBodies(t *testing.T) {
 	authorization := "Authorization: Bearer wst_" + strings.Repeat("A", 43) + "\r\n"
 	for _, tt := range []struct {
@@ -114,8 +114,8 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
-// A request whose body has arrived may take as long as it likes, and notices
-// when its client goes.
+// A request whose body has arrived has no deadline, and notices when its client goes
+// away.
 func TestDeadlineEndsWithTheBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mux := http.NewServeMux()

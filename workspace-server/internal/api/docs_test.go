@@ -18,7 +18,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// document is the API's description, as far as it is held against the code.
+// document is the part of the API's description that the tests compare with the code.
 type document struct {
 	Paths map[string]map[string]struct {
 		OperationID string           `json:"operationId"`
@@ -47,7 +47,7 @@ func readDocument(t *testing.T) document {
 	return d
 }
 
-// TestDocumentRoutes holds each route, and who may use it, against the document.
+// TestDocumentRoutes compares each route, and who may use it, with the document.
 func TestDocumentRoutes(t *testing.T) {
 	d := readDocument(t)
 	ids := map[string]string{}
@@ -91,11 +91,11 @@ func TestDocumentRoutes(t *testing.T) {
 	}
 }
 
-// documented returns a pattern as the document has it, which knows no
-// parameters that hold a slash.
+// documented returns a pattern in the form of the document, which has no parameters
+// with slashes.
 func documented(pattern string) string { return strings.ReplaceAll(pattern, "...}", "}") }
 
-// TestDocumentSchemas holds the fields that are served against the document.
+// TestDocumentSchemas compares the fields of answers with the document.
 func TestDocumentSchemas(t *testing.T) {
 	d := readDocument(t)
 	for name, value := range map[string]any{
@@ -175,7 +175,8 @@ func addFields(fields map[string]bool, of reflect.Type) {
 	}
 }
 
-// TestAccessHasWords: the page about the API tells every kind of access apart.
+// TestAccessHasWords checks that the page about the API tells every kind of access
+// apart.
 func TestAccessHasWords(t *testing.T) {
 	seen := map[string]string{}
 	for _, kind := range constants(t, "auth.go", "access") {
@@ -190,7 +191,7 @@ func TestAccessHasWords(t *testing.T) {
 	}
 }
 
-// TestDocumentWords: whatever the document describes, it describes in a sentence.
+// TestDocumentWords checks that every description is a sentence.
 func TestDocumentWords(t *testing.T) {
 	var d map[string]any
 	if err := json.Unmarshal([]byte(openapi.Document), &d); err != nil {
@@ -248,8 +249,8 @@ func asMap(v any) map[string]any {
 	return m
 }
 
-// TestDocumentForGenerators: generators of code fold the case of names and expect
-// one kind of value in each place.
+// TestDocumentForGenerators checks what generators of code need: names that differ by
+// more than case, and one kind of value in each place.
 func TestDocumentForGenerators(t *testing.T) {
 	var d map[string]any
 	if err := json.Unmarshal([]byte(openapi.Document), &d); err != nil {

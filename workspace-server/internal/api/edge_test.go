@@ -128,7 +128,8 @@ func TestEdge(t *testing.T) {
 	}
 }
 
-// A client that goes away is no failure of the server, before an answer and within one.
+// A client that goes away is no failure of the server, whether its answer has begun or
+// not.
 func TestEdgeHidesClientsThatWentAway(t *testing.T) {
 	for _, begun := range []bool{false, true} {
 		var buf testkit.Buffer
@@ -204,8 +205,8 @@ func TestStatusOf(t *testing.T) {
 	}
 }
 
-// The trace of a request is in the log, and at hand for requests to others. A
-// request without one begins one.
+// The trace of a request is in the log, and in the context for requests that follow.
+// A request without one gets a new one.
 func TestEdgeKeepsTheTrace(t *testing.T) {
 	const given = "4bf92f3577b34da6a3ce929d0e0e4736"
 	for header, want := range map[string]string{

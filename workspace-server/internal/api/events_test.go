@@ -61,7 +61,7 @@ func TestPollEvents(t *testing.T) {
 	})
 }
 
-// Who asks for events that are not kept any more is told so, and how to go on.
+// A client that asks for removed events learns so, and how to continue.
 func TestEventsThatAreGone(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		var made []workspace.Workspace
@@ -244,8 +244,8 @@ func TestStreamResumes(t *testing.T) {
 	})
 }
 
-// A client that follows one server after the other, while two write, sees
-// every event once and in order.
+// A client that follows one server after the other, while both write, sees every event
+// once and in order.
 func TestStreamAcrossServers(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, database storetest.Database) {
 		const total, perServer = 240, 60

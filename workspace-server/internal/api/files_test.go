@@ -90,7 +90,7 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-// TestFilePaths sends paths as they are, unlike a browser, which would clean them.
+// TestFilePaths sends paths unchanged, unlike a browser, which cleans them.
 func TestFilePaths(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		w := a.create("w")
@@ -127,8 +127,7 @@ func TestFilePaths(t *testing.T) {
 	})
 }
 
-// deletedMeanwhile is files whose workspace is deleted, with its files, while
-// one is written.
+// deletedMeanwhile deletes the workspace, with its files, while one is written.
 type deletedMeanwhile struct {
 	files.Dir
 	remove func(id string)

@@ -8,7 +8,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// make makes a workspace from a document and returns it.
+// make creates a workspace from a document and returns it.
 func (a *testAPI) make(format string, args ...any) workspace.Workspace {
 	a.t.Helper()
 	body := fmt.Sprintf(format, args...)

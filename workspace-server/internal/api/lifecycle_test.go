@@ -13,7 +13,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// settle does what a reconciler does of which each step succeeds.
+// settle does what the reconciler does if each step succeeds.
 func (a *testAPI) settle(id string) workspace.Workspace {
 	a.t.Helper()
 	for range 5 {
@@ -125,7 +125,7 @@ func TestLifecycle(t *testing.T) {
 	})
 }
 
-// A server without a provisioner must not take orders that it cannot carry out.
+// A server without a provisioner must refuse requests that it cannot carry out.
 func TestRunsNothing(t *testing.T) {
 	a := &api{}
 	for call, err := range map[string]error{

@@ -17,8 +17,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// someTokens is a database in which some tokens are good. It counts how often
-// it is asked.
+// someTokens is a database in which some tokens are valid. It counts the questions.
 type someTokens struct {
 	token.Store
 	asked atomic.Int64
@@ -111,8 +110,8 @@ func TestLimitOfTokens(t *testing.T) {
 	}
 }
 
-// An address that sends wrong tokens is refused without the database being
-// asked, and shuts out nobody who was let in before.
+// An address that sends wrong tokens is refused without a question to the database.
+// Callers that the server accepted before are not shut out.
 func TestLimitOfWrongTokens(t *testing.T) {
 	l := newLimitedAPI(t, 100)
 	known := l.add("tok_known")
@@ -140,7 +139,7 @@ func TestLimitOfWrongTokens(t *testing.T) {
 		t.Errorf("junk = %d, want 401 without a question to the database", got.status)
 	}
 
-	// A token that is not good any more is as wrong as others.
+	// A token that is no longer valid counts as wrong.
 	l.tokens.mu.Lock()
 	clear(l.tokens.good)
 	l.tokens.mu.Unlock()
@@ -156,7 +155,8 @@ func TestLimitOfWrongTokens(t *testing.T) {
 	}
 }
 
-// The token of a removed workspace is no wrong one, and has a limit of its own.
+// The token of a removed workspace does not count as wrong, and has a limit of its
+// own.
 func TestLimitOfLateTokens(t *testing.T) {
 	l := newLimitedAPI(t, wrongAtOnce)
 	late, fresh := token.NewSecret(), l.add("tok_fresh")
@@ -172,7 +172,7 @@ func TestLimitOfLateTokens(t *testing.T) {
 	clear(l.tokens.late)
 	l.tokens.mu.Unlock()
 	for range wrongAtOnce {
-		l.get("/self", here, late).wantProblem(t, "a late token that is not kept any more", http.StatusUnauthorized, "not known")
+		l.get("/self", here, late).wantProblem(t, "a late token that the server has forgotten", http.StatusUnauthorized, "not known")
 	}
 	l.get("/self", here, late).wantProblem(t, "one wrong token too many", http.StatusTooManyRequests, "Too many wrong tokens")
 }

@@ -74,8 +74,8 @@ func TestListFilters(t *testing.T) {
 	})
 }
 
-// A cursor is good for the filters that it was made with, in whatever order
-// and however often they are given, and for no others.
+// A cursor is valid for the filters that it was made with, in any order and however
+// often repeated, and for no others.
 func TestCursorKeepsToItsFilters(t *testing.T) {
 	each(t, func(t *testing.T, a *testAPI) {
 		w := a.make(`{"name": "root", "labels": {"a": "1", "b": "2"}}`)

@@ -96,7 +96,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	return a
 }
 
-// printed is what instances printed, which needs none to be read.
+// printed is the output of instances, without instances.
 type printed struct {
 	text   string
 	follow io.Reader // after the text
@@ -138,15 +138,15 @@ func (a *testAPI) token(spec token.Spec) token.Secret {
 	return secret
 }
 
-// answer is what a request was answered with.
+// answer is the answer to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request; headers are given as "Name: value". It is an
-// administrator's, unless they say otherwise.
+// do sends a request with headers of the form "Name: value". It sends an administrator's
+// token unless they say otherwise.
 func (a *testAPI) do(method, path, body string, headers ...string) answer {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, strings.NewReader(body))

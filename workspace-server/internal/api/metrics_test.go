@@ -74,7 +74,7 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// What an answer that was cut short began with is not how it ended.
+// The status of an answer that was cut short is not how it ended.
 func TestAbortedRequestsAreCounted(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /x", handler(func(w http.ResponseWriter, _ *http.Request) error {

@@ -192,8 +192,8 @@ func mergeByTheBook(target, patch any) any {
 	return result
 }
 
-// Whatever is accepted as a patch does what RFC 7396 says, twice the same as
-// once, and what is not is answered with a reason.
+// Every accepted patch does what RFC 7396 says, twice the same as once. Every refusal
+// says why.
 func FuzzPatch(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `[]`, `"a"`, `{"name":"b"}`, `{"name" : null }`, `{"labels":null }`, `{"labels":{}}`,

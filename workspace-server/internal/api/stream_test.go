@@ -20,8 +20,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// eventLog is a database in memory with n events, all of them of others to
-// whom sees only those of one workspace.
+// eventLog is a database in memory with n events. None of them is of the workspace
+// whose events a caller may be limited to.
 type eventLog struct {
 	mu        sync.Mutex
 	n         int64
@@ -65,8 +65,8 @@ func (l *eventLog) Events(ctx context.Context, of string, after int64, limit int
 	return items, err
 }
 
-// admins is a database in which every token is an administrator's, or that of
-// one workspace, until none is.
+// admins is a database in which every token is an administrator's, or one workspace's,
+// until all are revoked.
 type admins struct {
 	token.Store
 	workspace string
@@ -90,7 +90,7 @@ func (a *admins) Authenticate(context.Context, string) (token.Token, error) {
 
 const heartbeat = 15 * time.Second
 
-// writer is a connection whose client reads, or does not.
+// writer is a connection to a client that reads, or does not.
 type writer struct {
 	header http.Header
 	reads  bool
@@ -181,7 +181,7 @@ func TestStreamBeatsWhenNothingHappens(t *testing.T) {
 	})
 }
 
-// A stream ends soon after its token has.
+// A stream ends soon after its token.
 func TestStreamEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens, w := &admins{}, newWriter(true)
@@ -198,7 +198,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	})
 }
 
-// That a token ends during a stream is no fault of the server's.
+// The end of a token during a stream is no fault of the server.
 func TestStreamThatEndsWithItsTokenIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var buf testkit.Buffer
@@ -229,8 +229,8 @@ func TestStreamThatEndsWithItsTokenIsNoFault(t *testing.T) {
 	})
 }
 
-// A client that sees few of the events still learns how far it is, or it would
-// come back with a number that is not kept any more.
+// A client that sees few of the events still learns how far it is. Otherwise it could
+// reconnect with a number whose events were removed.
 func TestStreamTellsHowFarItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, f, w := &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler)), newWriter(true)
@@ -247,7 +247,7 @@ func TestStreamTellsHowFarItIs(t *testing.T) {
 	})
 }
 
-// A stream that has fallen behind what is kept ends, rather than skip events.
+// A stream that has fallen behind the removal of events ends rather than skip any.
 func TestStreamEndsWhenItIsTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, f, w := &eventLog{}, events.NewFeed(slog.New(slog.DiscardHandler)), newWriter(true)

@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Each verb has a page of help, on which each flag is explained.
+// Each verb has a help page that explains each flag.
 func TestHelp(t *testing.T) {
 	all := run(t.Context(), "", "help")
 	for _, v := range verbs() {
@@ -117,8 +117,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// What is sent where: a token goes to no other server than the one that it was
-// kept for.
+// A token goes only to the server that it was stored for.
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	token := func(c string) string { return "wst_" + strings.Repeat(c, 42) + "A" }

@@ -177,7 +177,7 @@ func TestLifecycleCalls(t *testing.T) {
 	}
 }
 
-// An interrupt is how following ends; of what waits, it is a failure.
+// An interrupt ends following without an error, and waiting with one.
 func TestInterrupt(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,17 +12,17 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// aToken is what can be one.
+// aToken has the form of a token.
 const aToken = "wst_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// result is what a command line leads to.
+// result is the outcome of a command line.
 type result struct {
 	out, err string
 	code     int
 	fails    string
 }
 
-// run carries out a command line against a server.
+// run runs a command line against a server.
 func run(ctx context.Context, server string, args ...string) result {
 	env := map[string]string{"WORKSPACE_SERVER": server, "WORKSPACE_SERVER_TOKEN": aToken}
 	var stdout, stderr bytes.Buffer

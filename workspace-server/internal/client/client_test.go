@@ -24,8 +24,8 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// What each call sends. That a real server takes it is for the scripts of the
-// program.
+// TestCalls checks what each call sends. The scripts of the program check that a real
+// server accepts it.
 func TestCalls(t *testing.T) {
 	ctx := context.Background()
 	tests := []struct {
@@ -84,7 +84,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// A document keeps what the client does not know of.
+// A document keeps fields that the client does not know.
 func TestDocument(t *testing.T) {
 	const text = `{"id":"ws_a","name":"n","color":"blue"}`
 	f := newFake(t, ok(text))
@@ -176,7 +176,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What is refused before it was read whole is refused, not lost.
+// The client gets the answer to a request that the server refuses unread.
 func TestRefusedEarly(t *testing.T) {
 	server := httptest.NewServer(problem(413, "That is too much."))
 	defer server.Close()
@@ -186,7 +186,7 @@ func TestRefusedEarly(t *testing.T) {
 	}
 }
 
-// A call ends when its context does, whatever the server is at.
+// A call ends when its context does, whatever the server does.
 func TestContext(t *testing.T) {
 	release := make(chan struct{})
 	for name, begin := range map[string]string{"before the answer": "", "in the answer": "{"} {
@@ -217,7 +217,7 @@ func TestContext(t *testing.T) {
 }
 
 // boundOnly returns an address at which connections are refused until listen
-// is called, and which nobody else can take.
+// is called, and which no other program can take.
 func boundOnly(t *testing.T) (address string, listen func() net.Listener) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -245,8 +245,8 @@ func boundOnly(t *testing.T) (address string, listen func() net.Listener) {
 	}
 }
 
-// A create is sent again, with the same key, while nobody answers or the answer
-// is to come later, and not when the server has decided.
+// The client repeats a create, with the same key, while no server answers or the answer
+// says to try later, but not once the server has decided.
 func TestCreateTriesAgain(t *testing.T) {
 	address, listen := boundOnly(t)
 	f := newFake(
@@ -294,7 +294,7 @@ func TestCreateTriesAgain(t *testing.T) {
 	}
 }
 
-// Trying again ends with the context, and says why the last try failed.
+// Repeating ends with the context, and the error says why the last try failed.
 func TestCreateGivesUp(t *testing.T) {
 	address, _ := boundOnly(t)
 	for stop, want := range map[error]string{
@@ -310,7 +310,7 @@ func TestCreateGivesUp(t *testing.T) {
 			return nil
 		}
 		if _, err := c.Create(t.Context(), Spec{Name: "n"}, "k"); err == nil || !strings.Contains(err.Error(), want) || pauses != 3 {
-			t.Errorf("Create with nobody there, until %v = %v after %d pauses, want %s after 3", stop, err, pauses, want)
+			t.Errorf("Create without a server, until %v = %v after %d pauses, want %s after 3", stop, err, pauses, want)
 		}
 	}
 
@@ -331,7 +331,7 @@ func TestCreateGivesUp(t *testing.T) {
 	}
 }
 
-// Calls that are not known to be safe are sent once.
+// The client sends a call only once unless it is safe to repeat.
 func TestNothingElseIsSentTwice(t *testing.T) {
 	f := newFake(t, problem(503, "Later."))
 	c, waited := newClient(t, f.URL)
@@ -382,7 +382,7 @@ func TestTLS(t *testing.T) {
 	defer server.Close()
 	c, _ := newClient(t, server.URL)
 	if _, err := c.Workspace(t.Context(), "ws_a"); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("a certificate that nobody vouches for: %v, want an error", err)
+		t.Errorf("a certificate that no authority signed: %v, want an error", err)
 	}
 	c, _ = newClient(t, server.URL)
 	roots := x509.NewCertPool()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// frames is a stream that begins at a number, tells of events, and ends.
+// frames is a stream that begins at a number, has events, and ends.
 func frames(text ...string) http.HandlerFunc {
 	return answer(200, "text/event-stream", strings.Join(text, ""))
 }
@@ -20,8 +20,8 @@ func event(seq int64) string {
 	return fmt.Sprintf("id: %d\nevent: workspace.created\ndata: {\"seq\":%d,\"data\":{}}\n\n", seq, seq)
 }
 
-// follow returns the events that were seen, the places at which the client
-// asked the stream to begin, and its error.
+// follow returns the events that the client saw, the numbers that it asked to begin
+// after, and its error.
 func follow(ctx context.Context, c *Client, f *fake, after int64) (seen []int64, places []string, err error) {
 	err = c.Follow(ctx, after, func(e Event) error {
 		seen = append(seen, e.Value.Seq)
@@ -102,7 +102,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// At the start, a server that is not there is no matter of patience.
+// The first connection is not repeated.
 func TestFollowWithoutServer(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{"cut": cut, "busy": problem(503, "Later."), "elsewhere": answer(404, "text/html", "")} {
 		f := newFake(t, handler)

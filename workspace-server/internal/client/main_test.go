@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// fake answers each request by the next of its handlers, the last of which
-// answers all further ones, and keeps what was asked.
+// fake answers each request by the next of its handlers, and all further ones by the
+// last. It records the requests.
 type fake struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -67,7 +67,7 @@ func problem(status int, detail string, header ...string) http.HandlerFunc {
 	return answer(status, "application/problem+json", body, header...)
 }
 
-// cut ends the connection in place of an answer.
+// cut ends the connection instead of answering.
 func cut(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {

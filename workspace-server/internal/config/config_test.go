@@ -140,7 +140,7 @@ func TestLoadReportsEveryMistake(t *testing.T) {
 	}
 }
 
-// Load must read exactly the variables that are documented, or the table lies.
+// Load must read exactly the documented variables.
 func TestVarsAreTheOnesRead(t *testing.T) {
 	read := map[string]bool{}
 	if _, err := Load(func(name string) string { read[name] = true; return "" }); err == nil {

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// clock is a time that stands still unless it is moved.
+// clock is a clock that stands still until a test moves it.
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
@@ -50,7 +50,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// A sequence of rounding errors never says "wait for no time".
+// Rounding errors never add up to a wait of no time.
 func TestTakeAfterWhatItSaid(t *testing.T) {
 	c := &clock{time.Unix(1_700_000_000, 0)}
 	l := New(3, 1, 5, c.now)
@@ -103,7 +103,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Whoever ask at once get together what one would.
+// Concurrent callers together get as much as one.
 func TestConcurrentTake(t *testing.T) {
 	c := &clock{time.Unix(1_700_000_000, 0)}
 	l := New(1, 50, 2, c.now)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestMain is also the process that a socket is passed to.
+// TestMain is also the process that inherits a socket.
 func TestMain(m *testing.M) {
 	if os.Getenv("SYSTEMD_TEST_CHILD") == "" {
 		os.Exit(m.Run())
@@ -125,7 +125,7 @@ func TestNotify(t *testing.T) {
 			t.Error(err)
 		}
 		if err := (Environment{notify: name}).Notify(Stopping); err == nil {
-			t.Errorf("Notify to %s, which nobody reads, = nil, want an error", name)
+			t.Errorf("Notify to %s, which no process reads, = nil, want an error", name)
 		}
 	}
 	if err := (Environment{}).Notify(Ready); err != nil {

@@ -80,7 +80,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// What is no token, or of no role, may do nothing.
+// A token without a role may do nothing.
 func TestMay(t *testing.T) {
 	tests := []struct {
 		token      Token

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// lineOf returns a line that is written from its root: "a/b/c" is that of c.
+// lineOf returns the line that a path from the root names: "a/b/c" is the line of c.
 func lineOf(path string) Line {
 	var l Line
 	for id := range strings.SplitSeq(path, "/") {

@@ -21,7 +21,7 @@ func inState(s State) Work {
 	return w
 }
 
-// TestAsk is the whole table of what may be asked for, and what comes of it.
+// TestAsk is the whole table of actions and their results.
 func TestAsk(t *testing.T) {
 	const refused, unchanged State = "refused", "unchanged"
 	actions := []Action{Start, Pause, Hibernate, Restart, Wake, Idle}
@@ -76,7 +76,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestObserve is the whole table of what may be found out, and what comes of it.
+// TestObserve is the whole table of facts and their results.
 func TestObserve(t *testing.T) {
 	table := map[State]map[Fact]State{
 		StateStarting:    {Provisioned: StateStarting, Ready: StateRunning, Broken: StateFailed, Exited: StateFailed, Late: StateFailed},
