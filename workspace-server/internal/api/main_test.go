@@ -234,11 +234,10 @@ func (a *testAPI) writeTemplate(name, text string) {
 	}
 }
 
-// each runs fn on each database, with a fresh API.
+// each runs fn on each database at once, with a fresh API. It calls t.Parallel.
 func each(t *testing.T, fn func(t *testing.T, a *testAPI)) {
 	t.Helper()
-	t.Parallel() // every test has a database and directories of its own
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		fn(t, newAPI(t, database.Migrated(t)))
 	})
 }

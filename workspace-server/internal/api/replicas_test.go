@@ -23,7 +23,7 @@ var replicaEvents = flag.Int("replica-events", 5_000, "how many events TestRepli
 // memory. Both servers write them, while the test keeps ending the connections that
 // the servers listen on. Each client must see each event once, in order.
 func TestReplicas(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		const writers, clients = 4, 4
 		perWriter := *replicaEvents / writers
 		if database.URL == "" {
