@@ -1,5 +1,5 @@
 // Package config turns the environment into settings. No other package of the server
-// reads settings from the environment, so its table is complete.
+// reads settings from the environment, so Vars lists them all.
 package config
 
 import (

@@ -21,15 +21,15 @@ func Vars() []Var {
 		},
 		{
 			"STATE_DIRECTORY", "$XDG_STATE_HOME/workspace-server, else ~/.local/state/workspace-server", "absolute path",
-			"The directory of the administrator's token, the workspaces' files and the SQLite database. The server creates it, with mode 0700, if it is missing.",
+			"The directory of the administrator's token, the keys that seal the secrets, the workspaces' files and the SQLite database. The server creates it, with mode 0700, if it is missing.",
 		},
 		{
 			"TEMPLATES_DIR", "templates", "path",
-			"The directory with one directory for each template. The server reads it at each request.",
+			"The directory of the templates, one subdirectory each. The server reads a template each time it needs it.",
 		},
 		{
 			"PLUGINS_DIR", "plugins", "path",
-			"The directory with one directory for each plugin. The server reads it at each request.",
+			"The directory of the plugins, one subdirectory each. The server reads a plugin each time it needs it.",
 		},
 		{
 			"WATCH_RELOAD", "0", "0 or 1",
