@@ -155,6 +155,9 @@ func (s *session) follow(command string, want *regexp.Regexp) (string, bool) {
 	}
 }
 
+// tokenID matches the id of a token that a command of a page names.
+var tokenID = regexp.MustCompile(`\btok_[a-z0-9]{20,}`)
+
 // TestWorkspacesPage runs docs/workspaces.md, command by command.
 func TestWorkspacesPage(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -184,8 +187,10 @@ func TestWorkspacesPage(t *testing.T) {
 	t.Cleanup(func() {
 		s.run(`for id in $(workspace-server ws list | sed -n 's/^\(ws_[a-z0-9]*\).*/\1/p'); do workspace-server ws delete --children cascade "$id"; done`)
 	})
+	created := "" // the id of the token that the page created last
 	for _, step := range all {
 		command := strings.NewReplacer("make token", `echo "$FIRST_TOKEN"`, "http://localhost:8080", url).Replace(step.command)
+		command = tokenID.ReplaceAllString(command, created)
 		want := step.pattern()
 		if step.follows() {
 			if got, ok := s.follow(command, want); !ok {
@@ -194,6 +199,9 @@ func TestWorkspacesPage(t *testing.T) {
 			continue
 		}
 		got, code := s.run(command)
+		if m := regexp.MustCompile(`(?m)^created (tok_\w+)$`).FindStringSubmatch(got); m != nil {
+			created = m[1]
+		}
 		if got != "" && !strings.HasSuffix(got, "\n") {
 			got += "\n"
 		}

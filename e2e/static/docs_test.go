@@ -248,7 +248,7 @@ func printed(t *testing.T) string {
 	return values.ReplaceAllString(b.String(), "0")
 }
 
-var values = regexp.MustCompile(`\$\([^)]*\)|\$\w+|%[.0-9]*[a-z]|[0-9.]*[0-9][a-z]*\b`)
+var values = regexp.MustCompile(`\$\([^)]*\)|\$\w+|%[.0-9]*[a-z]|[0-9.:]*[0-9][a-z]*\b`)
 
 // TestMessages: the messages that docs/troubleshooting.md explains are printed.
 func TestMessages(t *testing.T) {
