@@ -76,7 +76,7 @@ func startReconciler(
 		Desk:        storage,
 		Provisioner: driver,
 		Outfitter:   maker,
-		Owner:       owner(),
+		Server:      serverName(),
 		Log:         log,
 		Wake:        subscription.C,
 	}
@@ -86,8 +86,8 @@ func startReconciler(
 	})
 }
 
-// owner names this process among the servers that share a database.
-func owner() string {
+// serverName names this process among the servers that share a database.
+func serverName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"

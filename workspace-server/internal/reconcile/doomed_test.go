@@ -88,7 +88,7 @@ func newServer(s *store.Store, dir, owner string, log *slog.Logger) (*Reconciler
 		Platform: "http://127.0.0.1:1",
 	}
 	driver, err := process.New(process.Settings{Directory: filepath.Join(dir, "agents")})
-	return &Reconciler{Desk: s, Provisioner: driver, Outfitter: l, Owner: owner, Log: log}, err
+	return &Reconciler{Desk: s, Provisioner: driver, Outfitter: l, Server: owner, Log: log}, err
 }
 
 // doomed runs a server that does one step, and is killed at a boundary of it.

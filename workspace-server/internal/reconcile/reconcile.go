@@ -35,7 +35,7 @@ type Reconciler struct {
 	Desk        workspace.Desk
 	Provisioner provision.Provisioner
 	Outfitter   Outfitter
-	Owner       string // names this server in the database
+	Server      string // names this server in the database
 	Log         *slog.Logger
 
 	// Wake receives an element when something may be due.
@@ -77,7 +77,7 @@ func (r *Reconciler) paced() pace {
 func (r *Reconciler) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { r.sweepForEver(ctx) })
+	wg.Go(func() { r.keepSweeping(ctx) })
 	free := make(chan struct{}, workers)
 	for range workers {
 		free <- struct{}{}
@@ -128,14 +128,14 @@ func wait(ctx context.Context, d time.Duration) bool {
 // claim claims at most n workspaces and removals, and returns what to do with each.
 func (r *Reconciler) claim(ctx context.Context, n int) ([]func(context.Context), error) {
 	var jobs []func(context.Context)
-	removals, err := r.Desk.ClaimRemovals(ctx, r.Owner, lease, n)
+	removals, err := r.Desk.ClaimRemovals(ctx, r.Server, lease, n)
 	for _, removal := range removals {
 		jobs = append(jobs, func(ctx context.Context) { r.remove(ctx, removal) })
 	}
 	if err != nil || len(jobs) >= n {
 		return jobs, err
 	}
-	claims, err := r.Desk.Claim(ctx, r.Owner, lease, n-len(jobs))
+	claims, err := r.Desk.Claim(ctx, r.Server, lease, n-len(jobs))
 	for _, c := range claims {
 		jobs = append(jobs, func(ctx context.Context) { r.work(ctx, c) })
 	}
@@ -228,7 +228,7 @@ func (r *Reconciler) step(ctx context.Context, c workspace.Claim) (outcome, erro
 	case workspace.StateFailed:
 		return found(c, workspace.Retry, ""), nil
 	default:
-		return r.quiet(ctx, c)
+		return r.ensureStopped(ctx, c)
 	}
 }
 
@@ -269,7 +269,7 @@ func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, e
 	case instance.State == provision.Exited:
 		return found(c, workspace.Exited, exitMessage(instance)), nil
 	case c.Status.State == workspace.StateRunning:
-		return r.listen(ctx, c)
+		return r.checkHeartbeat(ctx, c)
 	}
 	if left := time.Until(c.Deadline()); left > 0 {
 		return outcome{after: left}, nil
@@ -280,10 +280,10 @@ func (r *Reconciler) inspect(ctx context.Context, c workspace.Claim) (outcome, e
 	return found(c, workspace.Late, "Its agent was not ready in time."), nil
 }
 
-// listen ends an instance that runs, but whose agent is silent. If this server
+// checkHeartbeat ends an instance that runs, but whose agent is silent. If this server
 // could not hear agents for a while, silence says nothing about them.
-func (r *Reconciler) listen(ctx context.Context, c workspace.Claim) (outcome, error) {
-	if !r.hears() {
+func (r *Reconciler) checkHeartbeat(ctx context.Context, c workspace.Claim) (outcome, error) {
+	if !r.canJudgeSilence() {
 		return outcome{after: never}, nil
 	}
 	silent, err := r.Desk.Silent(ctx)
@@ -299,9 +299,9 @@ func (r *Reconciler) listen(ctx context.Context, c workspace.Claim) (outcome, er
 	return found(c, workspace.Lost, "Its agent has stopped sending heartbeats."), nil
 }
 
-// hears reports whether this server has been able to hear agents for a whole lease
+// canJudgeSilence reports whether this server has been able to hear agents for a whole lease
 // of theirs, without a break.
-func (r *Reconciler) hears() bool {
+func (r *Reconciler) canJudgeSilence() bool {
 	since := r.hearsSince.Load()
 	return since != nil && time.Since(*since) > workspace.AgentLease
 }
@@ -313,16 +313,16 @@ func exitMessage(i provision.Instance) string {
 	return fmt.Sprintf("Its process ended with exit code %d.", i.ExitCode)
 }
 
-// quiet ends the instance of a workspace that should have none: a server that had
+// ensureStopped ends the instance of a workspace that should have none: a server that had
 // lost its claim may have started it.
-func (r *Reconciler) quiet(ctx context.Context, c workspace.Claim) (outcome, error) {
+func (r *Reconciler) ensureStopped(ctx context.Context, c workspace.Claim) (outcome, error) {
 	if err := r.Provisioner.Stop(ctx, c.ID, stopGrace); err != nil {
 		return again(c), fmt.Errorf("stop an instance that should not run: %w", err)
 	}
 	return outcome{after: never}, nil
 }
 
-// remove removes what a deleted workspace has left.
+// remove removes the remains of a deleted workspace.
 func (r *Reconciler) remove(ctx context.Context, removal workspace.Removal) {
 	err := r.Provisioner.Remove(ctx, removal.ID, removal.KeepData)
 	if err == nil {
@@ -340,7 +340,7 @@ func (r *Reconciler) remove(ctx context.Context, removal workspace.Removal) {
 		err = errors.Join(err, r.Desk.RetryRemoval(ctx, removal, backoff(removal.Attempts)))
 	}
 	if err != nil && workspace.KindOf(err) != workspace.Conflict {
-		r.Log.Error("what a deleted workspace has left was not removed; the removal will be repeated", "workspace", removal.ID, "error", err)
+		r.Log.Error("the remains of a deleted workspace were not removed; the removal will be repeated", "workspace", removal.ID, "error", err)
 	}
 }
 
@@ -348,7 +348,7 @@ func found(c workspace.Claim, fact workspace.Fact, message string) outcome {
 	return outcome{fact: &workspace.Observation{Fact: fact, Generation: c.Generation, Message: message}}
 }
 
-// again returns that the workspace is due again, the later the more often it failed.
+// again makes the workspace due again, after a delay that grows with its failures.
 func again(c workspace.Claim) outcome { return outcome{after: backoff(c.Attempts)} }
 
 func backoff(attempts int64) time.Duration {

@@ -161,7 +161,7 @@ func newSite(t *testing.T, database storetest.Database) *site {
 // server returns a reconciler that does not run yet.
 func (s *site) server(name string, o Outfitter) *Reconciler {
 	return &Reconciler{
-		Desk: s.store, Provisioner: s.machine, Outfitter: o, Owner: name,
+		Desk: s.store, Provisioner: s.machine, Outfitter: o, Server: name,
 		Log: slog.New(slog.NewTextHandler(s.log, nil)), Wake: s.wake,
 		pace: pace{poll: 50 * time.Millisecond, renew: 50 * time.Millisecond, sweep: 50 * time.Millisecond},
 	}

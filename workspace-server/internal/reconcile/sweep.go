@@ -9,10 +9,10 @@ import (
 	"workspace-server/internal/provision"
 )
 
-// sweepForEver compares the instances that run with those that should, every few
+// keepSweeping compares the instances that run with those that should, every few
 // seconds.
-func (r *Reconciler) sweepForEver(ctx context.Context) {
-	failures := series{log: r.Log, failing: "it is unknown which instances run until the driver and the database answer", again: "it is known again which instances run"}
+func (r *Reconciler) keepSweeping(ctx context.Context) {
+	failures := series{log: r.Log, failing: "cannot tell which instances run: the driver or the database does not answer", again: "the driver and the database answer again"}
 	every := r.paced().sweep
 	for {
 		err := r.sweep(ctx)
@@ -74,7 +74,7 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 			}
 		}
 	}
-	if r.hears() {
+	if r.canJudgeSilence() {
 		silent, err := r.Desk.Silent(ctx)
 		if err != nil {
 			return err
