@@ -73,7 +73,7 @@ func bin(t *testing.T, without []string, scripts map[string]string) string {
 	return "PATH=" + dir
 }
 
-// TestPortTaken: with containers the port is looked at before minutes of work. For
+// TestPortTaken: with containers the port is checked before minutes of work. For
 // "make dev-host", TestNoEngine has a checkout that is built already.
 func TestPortTaken(t *testing.T) {
 	engine.Need(t)
@@ -91,14 +91,14 @@ func portTaken(t *testing.T, l *loop.Loop, target string) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	fails(t, l, target, fmt.Sprintf(`\b%d is (in use|taken)\b.*stop the program`, l.Port))
+	fails(t, l, target, fmt.Sprintf(`: port %d is taken: stop the program that listens there, or change PLATFORM_PORT in \.env$`, l.Port))
 }
 
-// notHere is what a target says that needs an engine, where there is none.
-const notHere = "no Docker engine answers"
+// noEngine is what a target that needs an engine prints where there is none.
+const noEngine = "no Docker engine answers"
 
 // TestNoEngine: on a machine without an engine the loop runs on the machine itself,
-// and says so. The loop is then what others stand in the way of.
+// and says so. The subtests then get in the way of this loop.
 func TestNoEngine(t *testing.T) {
 	t.Parallel()
 	l := prepare(t, loop.Host, bin(t, []string{"docker"}, nil))
@@ -107,7 +107,7 @@ func TestNoEngine(t *testing.T) {
 	}
 	ctx := within(t, 5*time.Minute)
 	for _, want := range []*regexp.Regexp{
-		regexp.MustCompile(`^` + notHere + `: running the loop on this machine, with an embedded database`), loop.Serving,
+		regexp.MustCompile(`^` + noEngine + `: running the loop on this machine, with an embedded database`), loop.Serving,
 	} {
 		if _, err := l.Process.Out.Wait(ctx, 0, want); err != nil {
 			t.Fatal(err)
@@ -119,8 +119,8 @@ func TestNoEngine(t *testing.T) {
 	t.Run("targets", func(t *testing.T) {
 		for _, target := range []string{"up", "down", "logs"} {
 			code, out, err := l.Make(ctx, target)
-			if err != nil || code == 0 || !strings.Contains(out, notHere) {
-				t.Errorf("make %s: exit code %d, %v, printed %q, want a failure with %q", target, code, err, out, notHere)
+			if err != nil || code == 0 || !strings.Contains(out, noEngine) {
+				t.Errorf("make %s: exit code %d, %v, printed %q, want a failure with %q", target, code, err, out, noEngine)
 			}
 		}
 	})
@@ -138,10 +138,10 @@ func TestNoEngine(t *testing.T) {
 func silentEngine(t *testing.T, ctx context.Context, l *loop.Loop) {
 	options := command.Options{Dir: l.Checkout.Dir, Run: l.Checkout.Run, Env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}}
 	for target, want := range map[string]string{
-		"dev":  `(?s)^` + notHere + `: running the loop on this machine, with an embedded database.*a loop runs in ` + regexp.QuoteMeta(l.Checkout.Dir) + ` already`,
-		"up":   notHere,
-		"down": notHere,
-		"logs": notHere,
+		"dev":  `(?s)^` + noEngine + `: running the loop on this machine, with an embedded database.*a loop runs in ` + regexp.QuoteMeta(l.Checkout.Dir) + ` already`,
+		"up":   noEngine,
+		"down": noEngine,
+		"logs": noEngine,
 	} {
 		code, out, err := command.Run(ctx, options, "make", target)
 		if err != nil || code == 0 || !regexp.MustCompile(want).MatchString(out) {
@@ -169,7 +169,7 @@ func twoCheckouts(t *testing.T, ctx context.Context, one *loop.Loop) {
 	if one.Project == two.Project {
 		t.Errorf("two checkouts have the project name %s", one.Project)
 	}
-	// Without a port of its own the second one takes a free one.
+	// Without a setting for its port the second one takes a free one.
 	if err := two.Checkout.Write(".env", "", checkout.InPlace); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func twoCheckouts(t *testing.T, ctx context.Context, one *loop.Loop) {
 	}
 }
 
-// TestMissing: what cannot be done without is named.
+// TestMissing: missing requirements are named.
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	const permission = `permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock`

@@ -72,7 +72,7 @@ func TestNoEvents(t *testing.T) {
 	if _, err := l.Process.Out.Wait(ctx, 0, loop.Serving); err != nil {
 		t.Fatal(err)
 	}
-	notice := regexp.MustCompile(`^air did not report this edit, .* looking at the sources all the time now$`)
+	notice := regexp.MustCompile(`^air missed this edit .* polling the sources from now on$`)
 	var took []time.Duration
 	for range 4 {
 		// Through an overlay only what is saved in place can be seen.

@@ -179,7 +179,7 @@ func manyFiles(t *testing.T, l *loop.Loop) {
 func moduleFiles(t *testing.T, l *loop.Loop) {
 	tests := []struct{ file, add, want string }{
 		{"workspace-server/go.mod", "\ngodebug panicnil=1\n", `^reloaded in .*  workspace-server/go\.mod$`},
-		{"workspace-server/go.sum", "\n", `^no reload: same program, pid \d+ serves on  workspace-server/go\.sum$`},
+		{"workspace-server/go.sum", "\n", `^no reload: same program, pid \d+ keeps serving  workspace-server/go\.sum$`},
 	}
 	for _, tt := range tests {
 		text, err := l.Checkout.Read(tt.file)

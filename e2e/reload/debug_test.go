@@ -263,7 +263,7 @@ func brokenWhileStopped(t *testing.T, l *loop.Loop) {
 	}
 }
 
-// cut: the server serves on when the editor is gone without a word.
+// cut: the server keeps serving when the editor is gone without a word.
 func cut(t *testing.T, l *loop.Loop) {
 	_, line := source(t, l, 0, 0)
 	e := attach(t, l, editor.Reconfigures)

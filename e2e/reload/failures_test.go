@@ -64,7 +64,7 @@ func printed(l *loop.Loop, from terminal.Place) string {
 	return b.String()
 }
 
-// failedReloads: when a build or its start fails, the old process serves on, the
+// failedReloads: when a build or its start fails, the old process keeps serving, the
 // loop says why once, and a good edit recovers.
 func failedReloads(t *testing.T, l *loop.Loop) {
 	tests := []struct {
@@ -76,32 +76,32 @@ func failedReloads(t *testing.T, l *loop.Loop) {
 	}{
 		{
 			"syntax error", "workspace-server/internal/api/planted.go", "package api\n\nfunc planted( {\n",
-			`^build failed in [0-9.]+s: the last good build \(pid %d\) serves on$`,
+			`^build failed in [0-9.]+s: the last good build \(pid %d\) keeps serving$`,
 			`workspace-server/internal/api/planted\.go:3:15: syntax error`, true,
 		},
 		{
 			"type error", planted, mainWith("", `var n int = "planted"; _ = n`),
-			`^build failed in [0-9.]+s: the last good build \(pid %d\) serves on$`,
+			`^build failed in [0-9.]+s: the last good build \(pid %d\) keeps serving$`,
 			`workspace-server/cmd/workspace-server/planted\.go:5:14: cannot use "planted"`, false,
 		},
 		{
 			"missing import", planted, mainWith("workspace-server/internal/absent", ""),
-			`^build failed in [0-9.]+s: the last good build \(pid %d\) serves on$`,
+			`^build failed in [0-9.]+s: the last good build \(pid %d\) keeps serving$`,
 			`workspace-server/cmd/workspace-server/planted\.go:3:8: package workspace-server/internal/absent is not in std|"?workspace-server/internal/absent"? imported and not used|no required module provides package|planted\.go:3:8: .*workspace-server/internal/absent`, false,
 		},
 		{
 			"panic at start", planted, mainWith("", `panic("planted panic")`),
-			`^the new build ended before it was ready \(exit status 2\): the last good build \(pid %d\) serves on$`,
+			`^the new build ended before it was ready \(exit status 2\): the last good build \(pid %d\) keeps serving$`,
 			`planted panic`, true,
 		},
 		{
 			"exit 0 at start", planted, mainWith("os", `println("planted exit"); os.Exit(0)`),
-			`^the new build ended before it was ready \(exit status 0\): the last good build \(pid %d\) serves on$`,
+			`^the new build ended before it was ready \(exit status 0\): the last good build \(pid %d\) keeps serving$`,
 			`planted exit`, false,
 		},
 		{
 			"never ready", planted, mainWith("time", `println("planted sleep"); time.Sleep(time.Hour)`),
-			`^the new build was not ready within .*: the last good build \(pid %d\) serves on$`,
+			`^the new build was not ready within .*: the last good build \(pid %d\) keeps serving$`,
 			`planted sleep`, false,
 		},
 	}
@@ -178,7 +178,7 @@ func noneRefused(t *testing.T, l *loop.Loop, done <-chan struct{}) (slowest time
 	}
 }
 
-// exitAfterReady: a build that does not last is taken back.
+// exitAfterReady: a build that does not last is rolled back.
 func exitAfterReady(t *testing.T, l *loop.Loop) {
 	from := l.Process.Out.End()
 	good := edit(t, l)
@@ -202,7 +202,7 @@ func exitAfterReady(t *testing.T, l *loop.Loop) {
 		save(t, l, loop.Health, text, checkout.InPlace)
 		awaitVersion(t, l, bad)
 		save(t, l, end, "", checkout.InPlace)
-		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; going back to the previous build$`))
+		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; rolling back to the previous build$`))
 		await(t, l, from, regexp.MustCompile(`planted end`))
 		await(t, l, from, regexp.MustCompile(`^serving again in [0-9.]+s  \(pid \d+\)$`))
 		awaitVersion(t, l, good.N)

@@ -128,7 +128,7 @@ func unreadable(t *testing.T, l *loop.Loop) {
 				t.Fatal(err)
 			}
 			save(t, l, loop.Health, text, checkout.InPlace)
-			await(t, l, from, regexp.MustCompile(fmt.Sprintf(`^build failed in .*\(pid %d\) serves on$`, before)))
+			await(t, l, from, regexp.MustCompile(fmt.Sprintf(`^build failed in .*\(pid %d\) keeps serving$`, before)))
 			await(t, l, from, regexp.MustCompile(tt.want))
 			if now := pid(t, l); now != before {
 				t.Errorf("%s: pid %d serves, want %d", tt.name, now, before)
@@ -155,7 +155,7 @@ func fullDisk(t *testing.T, l *loop.Loop) {
 		t.Fatal(err)
 	}
 	save(t, l, loop.Health, text, checkout.InPlace)
-	await(t, l, from, regexp.MustCompile(fmt.Sprintf(`^(build|reload) failed.*\(pid %d\) serves on$`, before)))
+	await(t, l, from, regexp.MustCompile(fmt.Sprintf(`^(build|reload) failed.*\(pid %d\) keeps serving$`, before)))
 	await(t, l, from, regexp.MustCompile(`no space left on device`))
 	if now := pid(t, l); now != before {
 		t.Errorf("pid %d serves, want %d", now, before)

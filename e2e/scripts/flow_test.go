@@ -329,12 +329,58 @@ func TestDevHost(t *testing.T) {
 	})
 }
 
+// TestDevHostPorts: a taken port is named by its setting, before anything is built,
+// unless this checkout's own loop has it: of that, devloop tells.
+func TestDevHostPorts(t *testing.T) {
+	const (
+		platform = "dev-host: port 8080 is taken: stop the program that listens there, or change PLATFORM_PORT in .env\n"
+		debug    = "dev-host: port 2345 is taken: stop the program that listens there, or change DEBUG_PORT in .env\n"
+		none     = `[ "$1" = up ] || exit 1; echo up`
+		running  = `[ "$1" = status ] || echo "a loop runs already"`
+		install  = `case "$*" in install*) echo building ;; esac`
+	)
+	for name, test := range map[string]struct {
+		busy    []string
+		devloop string // "" for none
+		vars    []string
+		want    string
+		code    int
+	}{
+		"nothing built":    {busy: []string{"8080"}, want: platform, code: 1},
+		"no loop":          {busy: []string{"8080", "2345"}, devloop: none, want: platform, code: 1},
+		"debugger":         {busy: []string{"2345"}, devloop: none, want: debug, code: 1},
+		"other ports":      {busy: []string{"8081"}, devloop: none, want: "building\nbuilding\nup\n"},
+		"own loop":         {busy: []string{"8080", "2345"}, devloop: running, want: "building\nbuilding\na loop runs already\n"},
+		"in the container": {busy: []string{"8080"}, devloop: none, vars: []string{"DEV_CONTAINER=1"}, want: "building\nbuilding\nup\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.mkdir(filepath.Join(r.dir, "devloop"))
+				r.command("go", install)
+				r.write(".env", "PLATFORM_PORT=8080\nDEBUG_PORT=2345\n")
+				r.busy(test.busy...)
+				if test.devloop != "" {
+					for name, lines := range map[string]string{"devloop": test.devloop, "air": "", "dlv": ""} {
+						r.program(filepath.Join(r.dir, ".tools", "bin", name), lines)
+					}
+				}
+				r.want("dev-host", test.want, test.code, test.vars...)
+			})
+		})
+	}
+}
+
 func TestNeedsEngine(t *testing.T) {
-	for _, script := range []string{"up", "down", "logs", "test"} {
+	for script, advice := range map[string]string{
+		"up":   "start one, or use 'make dev-host'",
+		"down": "start one; Ctrl-C stops the loop of 'make dev-host'",
+		"logs": "start one; '.tools/bin/devloop follow' shows the loop of 'make dev-host'",
+		"test": "start one, or install Go (https://go.dev/dl)",
+	} {
 		t.Run(script, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
 				r.command("docker", dockerDown)
-				r.want(script, script+": no Docker engine answers: start one, or use 'make dev-host'\n", 1)
+				r.want(script, script+": no Docker engine answers: "+advice+"\n", 1)
 				r.want(script, script+": this is the dev container: run 'make "+script+"' outside of it\n", 1, "DEV_CONTAINER=1")
 			})
 		})

@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	switch missing := engine.Missing(); {
 	case !*containers:
 	case missing != "":
-		fmt.Fprintf(out, "not measured: the container: %s\n", missing)
+		fmt.Fprintf(out, "skipped the container lanes: %s\n", missing)
 	default:
 		g, err := containerGroup(ctx, j)
 		groups = append(groups, g)
@@ -96,8 +96,8 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 	return nil
 }
 
-// measure makes one edit while there is light load on it or, where nothing
-// serves during the build, on a neighbour: it costs every lane the same time.
+// measure makes one edit while there is light load on the lane or, where nothing
+// serves during the build, on a neighbour, so the load slows all lanes alike.
 func (g *group) measure(ctx context.Context, t *track, counts bool) error {
 	loaded := t.addr()
 	for _, neighbour := range g.tracks {

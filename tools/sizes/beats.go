@@ -10,7 +10,7 @@ import (
 	"e2e/harness/load"
 )
 
-// An agent sends heartbeats for a workspace over a connection of its own.
+// An agent sends heartbeats for a workspace over its own connection.
 type agent struct {
 	*load.Caller
 	workspace string

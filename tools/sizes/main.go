@@ -33,9 +33,9 @@ func read(args []string) (sizes, error) {
 	f.IntVar(&s.revisions, "revisions", 100, "how many events there are of each")
 	f.IntVar(&s.agents, "agents", 200, "how many agents send heartbeats")
 	f.IntVar(&s.streams, "streams", 200, "how many clients follow the events")
-	f.IntVar(&s.requests, "requests", 1000, "how often each list is asked for")
+	f.IntVar(&s.requests, "requests", 1000, "how many times each list is requested")
 	f.IntVar(&s.writes, "writes", 300, "how many events are delivered")
-	f.DurationVar(&s.pace, "pace", 100*time.Millisecond, "the time between two of them")
+	f.DurationVar(&s.pace, "pace", 100*time.Millisecond, "the time between two events")
 	f.DurationVar(&s.beats, "beats", 20*time.Second, "how long heartbeats are sent")
 	if err := f.Parse(args); err != nil {
 		return s, err
@@ -48,7 +48,7 @@ func read(args []string) (sizes, error) {
 	case s.agents < 1 || s.agents > s.workspaces/10:
 		return s, errors.New("-agents must be at least 1, and at most a tenth of -workspaces")
 	case s.streams < 2 || s.requests < 2 || s.writes < 1 || s.pace < 0 || s.beats <= 0:
-		return s, errors.New("-streams and -requests must be at least 2, -writes at least 1, -beats above 0")
+		return s, errors.New("-streams and -requests must be at least 2, -writes at least 1, -pace not negative, -beats above 0")
 	}
 	return s, nil
 }

@@ -172,8 +172,8 @@ func (p *platform) check(ctx context.Context, s sizes) ([]item, error) {
 	return all, nil
 }
 
-// agree fails unless a workspace is as an event tells. It may have fields that
-// the event has not, as with all events of before there was such a field.
+// agree fails unless a workspace is as an event tells. The workspace may have
+// fields that the event lacks, as an event older than the field does.
 func agree(event, workspace []byte) error {
 	var told, is map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(event, &told), json.Unmarshal(workspace, &is)); err != nil {
@@ -181,11 +181,11 @@ func agree(event, workspace []byte) error {
 	}
 	for name, value := range told {
 		if !bytes.Equal(value, is[name]) {
-			return fmt.Errorf("its %s is %s, and the workspace's is %s", name, value, is[name])
+			return fmt.Errorf("the event's %s is %s, and the workspace's is %s", name, value, is[name])
 		}
 	}
 	if len(told) == 0 {
-		return errors.New("it tells nothing")
+		return errors.New("the event has no fields")
 	}
 	return nil
 }

@@ -99,10 +99,10 @@ func TestAgree(t *testing.T) {
 	tests := []struct{ event, want string }{
 		{`{"id":"ws_a","labels":{"team":"blue"},"revision":3,"newer":0}`, ""},
 		{`{"revision":3,"id":"ws_a"}`, ""},
-		{`{"id":"ws_a","revision":2}`, "its revision is 2, and the workspace's is 3"},
-		{`{"id":"ws_a","labels":{"team":"red"}}`, `its labels is {"team":"red"}, and the workspace's is {"team":"blue"}`},
-		{`{"id":"ws_a","older":1}`, "its older is 1, and the workspace's is "},
-		{`{}`, "it tells nothing"},
+		{`{"id":"ws_a","revision":2}`, "the event's revision is 2, and the workspace's is 3"},
+		{`{"id":"ws_a","labels":{"team":"red"}}`, `the event's labels is {"team":"red"}, and the workspace's is {"team":"blue"}`},
+		{`{"id":"ws_a","older":1}`, "the event's older is 1, and the workspace's is "},
+		{`{}`, "the event has no fields"},
 		{`{`, "unexpected end of JSON input"},
 	}
 	for _, tt := range tests {

@@ -44,7 +44,7 @@ func printed(ctx context.Context, p *report.Printer, args []string) control.Repl
 	}
 	place, err := strconv.ParseInt(args[0], 10, 64)
 	if err != nil {
-		return control.Reply{Code: 2, Error: fmt.Sprintf("%q is no place in the output", args[0])}
+		return control.Reply{Code: 2, Error: fmt.Sprintf("%q is not a place in the output", args[0])}
 	}
 	text, next := p.Since(ctx, place)
 	return control.Reply{Text: text, Next: next}

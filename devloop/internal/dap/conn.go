@@ -36,14 +36,14 @@ func NewConn(c net.Conn, in *bufio.Reader) *Conn {
 	return &Conn{Conn: c, in: in}
 }
 
-// A FormatError is something that is no message.
+// A FormatError says why what came is not a message.
 type FormatError struct{ Err error }
 
 func (e *FormatError) Error() string { return e.Err.Error() }
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // Receive returns the next message. The error is io.EOF at the end between two
-// messages, a *FormatError if what came is no message, or the connection's.
+// messages, a *FormatError if what came is not a message, or the connection's.
 func (c *Conn) Receive() (Message, error) { return Read(c.in) }
 
 // Read reads one message from in.
@@ -108,7 +108,7 @@ func readLine(in *bufio.Reader, limit int) (string, error) {
 			}
 			return "", err
 		}
-		// Told at once: what speaks another protocol may never end a line.
+		// Fail at once: a peer of another protocol may never end a line.
 		if c >= 0x7f || c < ' ' && c != '\r' && c != '\n' && c != '\t' {
 			return "", &FormatError{fmt.Errorf("a header has the byte %#x in it", c)}
 		}

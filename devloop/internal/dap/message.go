@@ -1,6 +1,6 @@
 // Package dap reads and writes messages of the Debug Adapter Protocol. It knows
 // how a message is framed and addressed; what a message says is passed on as it
-// is, so that requests which only an editor and a debugger know get through.
+// is, so requests that only an editor and a debugger know get through.
 //
 // Source: https://microsoft.github.io/debug-adapter-protocol/specification
 package dap
@@ -35,9 +35,9 @@ type Message struct {
 func Parse(content []byte) (Message, error) {
 	var m Message
 	if err := json.Unmarshal(content, &m.fields); err != nil {
-		return Message{}, fmt.Errorf("the message is no JSON object: %w", err)
+		return Message{}, fmt.Errorf("the message is not a JSON object: %w", err)
 	}
-	// By their exact names, which a struct's tags do not ask for.
+	// Field matches names exactly; struct tags ignore case.
 	err := errors.Join(
 		m.Field("type", &m.Type), m.Field("command", &m.Command), m.Field("event", &m.Event),
 		m.Field("seq", &m.Seq), m.Field("request_seq", &m.RequestSeq), m.Field("success", &m.Success),

@@ -83,7 +83,7 @@ func (l *Launcher) DAP(ctx context.Context) (relay.Debugger, error) {
 }
 
 // Attach starts a debugger that speaks Delve's JSON-RPC and attaches to a
-// process, which stands still until the client continues it.
+// process, which is paused until the client continues it.
 func (l *Launcher) Attach(ctx context.Context, pid int) (relay.Debugger, error) {
 	const again = 10 * time.Millisecond
 	socket := l.socket()

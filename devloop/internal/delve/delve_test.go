@@ -151,7 +151,7 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// attachToSleeper attaches to a process of its own, which dlv may stop.
+// attachToSleeper attaches to its own process, which dlv may stop.
 func attachToSleeper(t *testing.T) func(context.Context, *Launcher) (relay.Debugger, error) {
 	cmd := exec.Command(testkit.Server(t, "sleeper"))
 	cmd.Env = append(os.Environ(), "BEHAVIOUR=sleep")

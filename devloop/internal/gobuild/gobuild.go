@@ -86,7 +86,7 @@ func Run(ctx context.Context, starter *process.Starter, r Request) error {
 	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
 		return fmt.Errorf("make the output's directory: %w", err)
 	}
-	// A directory, not a file: go build refuses to overwrite what is no binary.
+	// A directory, not a file: go build refuses to overwrite what is not a binary.
 	scratch, err := os.MkdirTemp(filepath.Dir(output), ".build-")
 	if err != nil {
 		return fmt.Errorf("make room for the output: %w", err)

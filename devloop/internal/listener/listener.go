@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// maxBlocked bounds how long an accept may block by accident. Blocking mode
+// maxBlocked bounds how long an accept may block unintentionally. Blocking mode
 // belongs to the open file, which all processes share (fcntl(2)), and
 // net.FileListener turns it on for a moment: an accept of another process that
 // falls into that moment would block until the next connection, and so would

@@ -187,5 +187,5 @@ func (h *harness) prints(want ...string) {
 const (
 	reloaded = `reloaded in [0-9.]+s  \(detect [0-9.]+, build [0-9.]+, start [0-9.]+, swap [0-9.]+\)`
 	edited   = `  version\.go`
-	servesOn = `the last good build \(pid \d+\) serves on`
+	servesOn = `the last good build \(pid \d+\) keeps serving`
 )

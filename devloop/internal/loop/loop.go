@@ -79,7 +79,7 @@ func (l *Loop) Refresh(ctx context.Context) error { return l.ask(ctx, rerun) }
 func (l *Loop) ask(ctx context.Context, t trigger) error {
 	l.mu.Lock()
 	ready := l.build != nil && l.run != nil && !l.closed
-	// A cycle under way ends in a swap of its own, to sources as new as can be.
+	// A running cycle ends in its own swap, to sources as new as can be.
 	if ready && (t == restart || l.cycle.ended()) {
 		l.start(t)
 	}
@@ -102,7 +102,7 @@ func (l *Loop) Run(c supervisor.Command) {
 	l.mu.Lock()
 	l.run = &c
 	l.mu.Unlock()
-	// A build under way ends in a swap of its own and must not be interrupted.
+	// A running build ends in its own swap and must not be interrupted.
 	l.wait()
 	l.mu.Lock()
 	if l.cycle == nil || l.cycle.ended() {
@@ -121,7 +121,7 @@ func (c *cycle) ended() bool {
 	}
 }
 
-// start begins a cycle in place of the one under way; l.mu is held.
+// start begins a cycle in place of the running one; l.mu is held.
 func (l *Loop) start(t trigger) {
 	if l.closed {
 		return
@@ -354,7 +354,7 @@ func (l *Loop) Status() Status {
 	}
 }
 
-// Close ends the reload under way; later ones are refused.
+// Close ends the running reload; later ones are refused.
 func (l *Loop) Close() {
 	l.mu.Lock()
 	l.closed = true

@@ -63,8 +63,8 @@ func TestUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, file, text, want string }{
-		{"the same text", versionFile, version("1", ""), `no reload: same program, pid \d+ serves on  version\.go`},
-		{"a comment", "main.go", "// A comment.\n" + string(main), `no reload: only line numbers changed, pid \d+ serves on  main\.go`},
+		{"the same text", versionFile, version("1", ""), `no reload: same program, pid \d+ keeps serving  version\.go`},
+		{"a comment", "main.go", "// A comment.\n" + string(main), `no reload: only line numbers changed, pid \d+ keeps serving  main\.go`},
 	}
 	for _, tt := range tests {
 		h.writeTo(tt.file, tt.text)
@@ -113,7 +113,7 @@ func TestFailedBuild(t *testing.T) {
 	// Taken back: the program that serves is the right one again.
 	h.write(version("1", ""))
 	h.build(0)
-	h.prints(`no reload: same program, pid \d+ serves on` + edited)
+	h.prints(`no reload: same program, pid \d+ keeps serving` + edited)
 	if got, want := h.Status(), (Status{PID: pid}); h.serves("1") != pid || got != want {
 		t.Errorf("Status() = %+v, want %+v", got, want)
 	}
@@ -126,7 +126,7 @@ func TestFailedStart(t *testing.T) {
 	h.write(version("2", "panic"))
 	h.build(0) // the build is good
 	const reason = "the new build ended before it was ready (exit status 2)"
-	if got := h.printed.lines()[h.seen:]; len(got) < 2 || !strings.HasPrefix(got[0], reason+": the last good build (pid "+strconv.Itoa(pid)+") serves on") ||
+	if got := h.printed.lines()[h.seen:]; len(got) < 2 || !strings.HasPrefix(got[0], reason+": the last good build (pid "+strconv.Itoa(pid)+") keeps serving") ||
 		!slices.Contains(got, "  panic: broken at start") {
 		t.Errorf("the loop printed\n%s\nwant %s, and its last words", strings.Join(got, "\n"), reason)
 	}

@@ -96,7 +96,7 @@ func TestSupersededStart(t *testing.T) {
 	h.serves("3")
 }
 
-// TestRunDuringBuild: air's entrypoint does not disturb a build under way.
+// TestRunDuringBuild: air's entrypoint does not disturb a running build.
 func TestRunDuringBuild(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -93,7 +93,7 @@ func TestRestartGivenUp(t *testing.T) {
 	open()
 }
 
-// TestRefresh has a build serve that differs in its line numbers alone.
+// TestRefresh: a build that differs in line numbers alone serves after Refresh.
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -111,7 +111,7 @@ func TestRefresh(t *testing.T) {
 	}
 	h.writeTo("main.go", "// A comment.\n"+string(main))
 	h.build(0)
-	h.prints(`no reload: only line numbers changed, pid \d+ serves on  main\.go`)
+	h.prints(`no reload: only line numbers changed, pid \d+ keeps serving  main\.go`)
 	h.Server.Debugging = func() bool { return true }
 	if err := h.Refresh(t.Context()); err != nil {
 		t.Fatalf("Refresh() = %v", err)

@@ -24,7 +24,7 @@ func (l *Loop) Sweep(ctx context.Context) {
 		edited, reported := l.missed(), l.events()
 		next := s.step(look{edited, reported, time.Since(began)})
 		if next.notice {
-			l.Printer.Notice("air did not report this edit, as some mounts send no events: looking at the sources all the time now")
+			l.Printer.Notice("air missed this edit (the file system may send no events): polling the sources from now on")
 		}
 		if next.build {
 			l.mu.Lock()
@@ -61,7 +61,7 @@ type look struct {
 type move struct {
 	wait   time.Duration // until the next look
 	build  bool
-	notice bool // tell the user that air reports no edits
+	notice bool // tell the user that air missed an edit
 }
 
 // patience is how long air gets to report an edit.
@@ -117,7 +117,7 @@ func (l *Loop) events() bool {
 }
 
 // missed returns the sources if they differ from those that the latest build
-// began with, and nil if they do not or while a build is under way.
+// began with, and nil if they do not or while a build runs.
 func (l *Loop) missed() source.Tree {
 	l.mu.Lock()
 	idle := l.started != nil && l.build != nil && l.cycle.ended()

@@ -40,7 +40,7 @@ func NewStarter() *Starter {
 // Close ends the starter's thread.
 func (s *Starter) Close() { close(s.requests) }
 
-// Start starts cmd as the leader of a process group of its own. Where the
+// Start starts cmd as the leader of its own process group. Where the
 // system can, it receives onOrphaned when this program dies without stopping it.
 // Its output is waited for as long as cmd.WaitDelay says, or for a second.
 func (s *Starter) Start(cmd *exec.Cmd, onOrphaned syscall.Signal) (*Process, error) {
@@ -68,7 +68,7 @@ type Process struct {
 // wait reaps the process and waits for its output.
 func (p *Process) wait() {
 	// The error repeats what ProcessState says, but for output that could
-	// not be copied, which is no failure of the process.
+	// not be copied, which is not the process's failure.
 	_ = p.cmd.Wait()
 }
 

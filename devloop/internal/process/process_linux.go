@@ -9,9 +9,9 @@ func attributes(onOrphaned syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: onOrphaned}
 }
 
-// reap waits for the end of the process and of its group. The group is killed
-// before its leader is reaped, when its number cannot be another's yet, and
-// when output pipes that its members hold have not delayed anything.
+// reap waits for the end of the process and of its group. It kills the group
+// before it reaps the leader: while its PID cannot have been reused, and before
+// an open output pipe can delay us.
 func (p *Process) reap() {
 	awaitEnd(p.PID())
 	p.killGroup()

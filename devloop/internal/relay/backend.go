@@ -101,7 +101,7 @@ func (b *backend) finish(clear []dap.Message, said func(dap.Message)) {
 	e := &ending{backend: b, deadline: time.NewTimer(finishTimeout), said: said}
 	defer e.deadline.Stop()
 	e.halt()
-	// A step leaves breakpoints of its own in the process, which dlv takes away
+	// A step leaves its own breakpoints in the process, which dlv takes away
 	// when the process halts in the midst of it, or it ends, but not when dlv
 	// detaches. And the signal that halts the process may be left, and end it.
 	for unfinished := b.stepping || trapPending(b.pid); unfinished && !e.late; unfinished = trapPending(b.pid) {

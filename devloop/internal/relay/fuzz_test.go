@@ -378,7 +378,7 @@ func wellFormed(got []byte) error {
 				return err
 			}
 			if m["id"] == nil || m["result"] == nil || m["error"] == nil || len(m) != 3 {
-				return fmt.Errorf("%v is no response", m)
+				return fmt.Errorf("%v is not a response", m)
 			}
 		}
 	}

@@ -50,7 +50,7 @@ type Launcher interface {
 	// attached to anything yet.
 	DAP(ctx context.Context) (Debugger, error)
 	// Attach starts one that speaks Delve's JSON-RPC and attaches to a
-	// process, which stands still until the client continues it.
+	// process, which is paused until the client continues it.
 	Attach(ctx context.Context, pid int) (Debugger, error)
 }
 
@@ -68,8 +68,8 @@ type Relay struct {
 	Server   Server
 	Launcher Launcher
 	Reporter Reporter
-	// Refresh has the latest build serve whose line numbers differ from those
-	// of the process that serves. It is called before a debugger attaches.
+	// Refresh makes the latest build serve, even if it differs in line numbers
+	// alone. It is called before a debugger attaches.
 	Refresh func(context.Context) error
 	// Restart builds the server and runs it in a new process. It returns once
 	// that process serves, or returns why it does not.

@@ -208,7 +208,7 @@ func (s *session) forward(m dap.Message) {
 	})
 }
 
-// leave ends the session as the editor wishes; the server serves on.
+// leave ends the session as the editor wishes; the server keeps serving.
 func (s *session) leave(m dap.Message) {
 	s.phase = ended
 	if s.backend != nil {

@@ -72,14 +72,14 @@ func newRPCConn(conn net.Conn, in io.Reader) *rpcConn {
 	return &rpcConn{Conn: conn, decoder: json.NewDecoder(limit), limit: limit}
 }
 
-// An rpcFormatError is something that is no message.
+// An rpcFormatError says why what came is not a message.
 type rpcFormatError struct{ err error }
 
 func (e *rpcFormatError) Error() string { return "this is not JSON-RPC: " + e.err.Error() }
 func (e *rpcFormatError) Unwrap() error { return e.err }
 
 // read returns the next message. The error is io.EOF at the end, an
-// *rpcFormatError if what came is no message, or the connection's.
+// *rpcFormatError if what came is not a message, or the connection's.
 func (c *rpcConn) read() (rpcMessage, error) {
 	var m rpcMessage
 	c.limit.N = maxRPC

@@ -52,7 +52,7 @@ func TestRPCReloads(t *testing.T) {
 
 // TestRPCReloadHalted has reloads come while the client looks at what is
 // stopped: the request there is served, the new process stands still, and the
-// client sets its breakpoints anew.
+// client sets its breakpoints again.
 func TestRPCReloadHalted(t *testing.T) {
 	h := start(t)
 	_, line := h.source(0)
@@ -184,7 +184,7 @@ func noCrash(h *harness) {
 	}
 }
 
-// TestRPCLeave ends a session in each way that there is: the server serves on.
+// TestRPCLeave ends a session in each possible way: the server keeps serving.
 func TestRPCLeave(t *testing.T) {
 	ways := []struct {
 		name  string
@@ -271,7 +271,7 @@ func TestRPCServerDies(t *testing.T) {
 			waiting = tt.die(h, c, waiting, line)
 			h.moved(1)
 			if after := h.supervisor.Serving(); after == before {
-				t.Errorf("pid %d serves on, want another", after)
+				t.Errorf("pid %d keeps serving, want another", after)
 			}
 			c.hit(waiting, line)
 		})

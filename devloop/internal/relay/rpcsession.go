@@ -13,9 +13,9 @@ import (
 )
 
 // An rpcSession serves one client of Delve's own protocol, across all processes
-// that serve meanwhile. A client that waits for the process to stop waits on after a reload;
-// one that has it stopped finds the new one stopped. All of it happens on the
-// goroutine that calls run.
+// that serve meanwhile. A client that waits for the process to stop keeps waiting
+// after a reload; one that has stopped it finds the new one stopped. All of it
+// happens on the goroutine that calls run.
 type rpcSession struct {
 	relay  *Relay
 	holder *holder
@@ -76,7 +76,7 @@ func (s *rpcSession) run(requests <-chan rpcMessage) {
 	}
 }
 
-// fail ends the session against the wish of the client.
+// fail ends the session without the client's consent.
 func (s *rpcSession) fail(err error) {
 	s.fault, s.ended = err, true
 	s.relay.Reporter.DebuggerFailed(s.holder.client, err)
@@ -132,7 +132,7 @@ type (
 	breakpointIn struct {
 		Breakpoint breakpoint
 		LocExpr    string `json:",omitempty"`
-		Suspended  bool   // keep it also if it has no place
+		Suspended  bool   // keep it even if it has no place
 	}
 	clearIn   struct{ Id int }
 	commandIn struct {
@@ -180,8 +180,8 @@ func (s *rpcSession) letGo() {
 	s.part(b.debugger.End, "the server has been reloaded")
 }
 
-// absorb has a process that stands still take what is left of having been
-// halted, and stand still again.
+// absorb clears a leftover halt from a paused process, which is paused afterwards
+// too.
 func (s *rpcSession) absorb(ctx context.Context, ignore func(rpcMessage)) {
 	b := s.backend
 	if result, err := b.call(ctx, methodList, listIn{}, ignore); err == nil {

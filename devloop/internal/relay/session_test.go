@@ -143,7 +143,7 @@ func TestReloadWhile(t *testing.T) {
 	}
 }
 
-// TestLeave ends a session in each way that there is: the server serves on.
+// TestLeave ends a session in each possible way: the server keeps serving.
 func TestLeave(t *testing.T) {
 	ways := []struct {
 		name  string
@@ -304,7 +304,7 @@ func TestServerDies(t *testing.T) {
 			tt.die(h, e, line)
 			h.moved(1)
 			if after := h.supervisor.Serving(); after == before {
-				t.Errorf("pid %d serves on, want another", after)
+				t.Errorf("pid %d keeps serving, want another", after)
 			}
 			h.hit(e, line)
 			if n := e.count("terminated") + e.count("exited"); n > 0 {
@@ -364,7 +364,7 @@ func TestDelveDies(t *testing.T) {
 	}
 }
 
-// TestMisuse answers what is no proper session in plain words, and goes on.
+// TestMisuse answers a malformed session in plain words, and goes on.
 func TestMisuse(t *testing.T) {
 	h := start(t)
 	e := h.connect(true)

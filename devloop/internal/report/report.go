@@ -70,7 +70,7 @@ func (p *Printer) Reloaded(t Timing, changes []source.Change) {
 
 // Unchanged tells that an edit made no difference to the program.
 func (p *Printer) Unchanged(why string, pid int, changes []source.Change) {
-	p.print(fmt.Sprintf("no reload: %s, pid %d serves on%s", why, pid, p.what(changes)))
+	p.print(fmt.Sprintf("no reload: %s, pid %d keeps serving%s", why, pid, p.what(changes)))
 }
 
 // BuildFailed shows the compiler's lines.
@@ -96,14 +96,14 @@ func still(pid int) string {
 	if pid == 0 {
 		return "nothing serves yet; requests wait for the next good build"
 	}
-	return fmt.Sprintf("the last good build (pid %d) serves on", pid)
+	return fmt.Sprintf("the last good build (pid %d) keeps serving", pid)
 }
 
 // Crashed implements supervisor.Reporter.
 func (p *Printer) Crashed(pid int, how string, tail []string, rolledBack bool) {
 	next := "starting it again"
 	if rolledBack {
-		next = "going back to the previous build"
+		next = "rolling back to the previous build"
 	}
 	p.print(fmt.Sprintf("the server (pid %d) died: %s; %s", pid, how, next), tail...)
 }
@@ -132,7 +132,7 @@ func (p *Printer) DebuggerAttached(client string, pid int) {
 func (p *Printer) DebuggerMoved(pid int, took time.Duration, halted bool) {
 	line := fmt.Sprintf("debugger moved to pid %d in %ss", pid, seconds(took))
 	if halted {
-		line += "; it stands still until the debugger continues it"
+		line += "; it is paused until you continue it"
 	}
 	p.print(line)
 }

@@ -40,14 +40,14 @@ func TestLines(t *testing.T) {
 		{
 			"Unchanged",
 			func(p *Printer) { p.Unchanged("same program", 7, edited[:1]) },
-			"no reload: same program, pid 7 serves on  mod/internal/api/workspaces.go\n",
+			"no reload: same program, pid 7 keeps serving  mod/internal/api/workspaces.go\n",
 		},
 		{
 			"BuildFailed",
 			func(p *Printer) {
 				p.BuildFailed(240*ms, 7, []string{"a/b.go:1:2: undefined: x", "\ta/b.go:3:4: other"})
 			},
-			"build failed in 0.24s: the last good build (pid 7) serves on\n  mod/a/b.go:1:2: undefined: x\n  \tmod/a/b.go:3:4: other\n",
+			"build failed in 0.24s: the last good build (pid 7) keeps serving\n  mod/a/b.go:1:2: undefined: x\n  \tmod/a/b.go:3:4: other\n",
 		},
 		{
 			"BuildFailed, nothing serves",
@@ -57,18 +57,18 @@ func TestLines(t *testing.T) {
 		{
 			"StartFailed",
 			func(p *Printer) { p.StartFailed("the new build ended", 7, []string{"panic: x", "", "goroutine 1"}) },
-			"the new build ended: the last good build (pid 7) serves on\n  panic: x\n  \n  goroutine 1\n",
+			"the new build ended: the last good build (pid 7) keeps serving\n  panic: x\n  \n  goroutine 1\n",
 		},
-		{"Failed", func(p *Printer) { p.Failed(errors.New("no room"), 7) }, "reload failed: no room: the last good build (pid 7) serves on\n"},
+		{"Failed", func(p *Printer) { p.Failed(errors.New("no room"), 7) }, "reload failed: no room: the last good build (pid 7) keeps serving\n"},
 		{
 			"Crashed",
 			func(p *Printer) { p.Crashed(7, "exit status 2", []string{"panic: x"}, false) },
 			"the server (pid 7) died: exit status 2; starting it again\n  panic: x\n",
 		},
 		{
-			"Crashed, taken back",
+			"Crashed, rolled back",
 			func(p *Printer) { p.Crashed(7, "signal: killed", nil, true) },
-			"the server (pid 7) died: signal: killed; going back to the previous build\n",
+			"the server (pid 7) died: signal: killed; rolling back to the previous build\n",
 		},
 		{"Restarted", func(p *Printer) { p.Restarted(8, 20*ms) }, "serving again in 0.02s  (pid 8)\n"},
 		{
@@ -92,7 +92,7 @@ func TestLines(t *testing.T) {
 		{
 			"DebuggerMoved, halted",
 			func(p *Printer) { p.DebuggerMoved(8, 640*ms, true) },
-			"debugger moved to pid 8 in 0.64s; it stands still until the debugger continues it\n",
+			"debugger moved to pid 8 in 0.64s; it is paused until you continue it\n",
 		},
 		{"DebuggerDetached", func(p *Printer) { p.DebuggerDetached("VS Code") }, "debugger detached: VS Code\n"},
 		{
@@ -158,7 +158,7 @@ func TestWhole(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	const event = "a: the last good build (pid 1) serves on\n  b\n"
+	const event = "a: the last good build (pid 1) keeps serving\n  b\n"
 	rest := strings.ReplaceAll(out.String(), event, "")
 	if n := strings.Count(rest, "server\n"); n != 800 || len(rest) != n*len("server\n") {
 		t.Errorf("left when whole events are taken out: %d of 800 lines of the server, %d bytes", n, len(rest))

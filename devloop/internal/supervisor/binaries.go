@@ -12,7 +12,7 @@ import (
 // link does not leave a file system.
 const retainedDir = ".devloop"
 
-// binaries keeps the files that processes run, so that a restart brings back
+// binaries keeps the files that processes run, so a restart brings back
 // the very build that served, even if a later one has replaced the file.
 type binaries struct {
 	n    int

@@ -112,7 +112,7 @@ func (s *Supervisor) restartOnce(dead *child) (*child, error) {
 	return next, nil
 }
 
-// beginSwap makes a restart that is under way give up its turn, as it may last
+// beginSwap makes a running restart give up its turn, as it may last
 // until the ready timeout, and later ones wait.
 func (s *Supervisor) beginSwap() {
 	s.mu.Lock()
@@ -130,7 +130,7 @@ func (s *Supervisor) endSwap() {
 	s.announce()
 }
 
-// awaitSwaps returns when no swap is under way or waiting.
+// awaitSwaps returns when no swap runs or waits.
 func (s *Supervisor) awaitSwaps() {
 	for {
 		s.mu.Lock()
@@ -188,7 +188,7 @@ func (s *Supervisor) Changed() <-chan struct{} {
 }
 
 // Close stops the server, waiting at most the drain deadline, and everything
-// that the supervisor does; no Swap may be under way. When ctx ends, what is
+// that the supervisor does; no Swap may run. When ctx ends, what is
 // left is killed. Close is called once.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.cancel()

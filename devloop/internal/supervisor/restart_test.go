@@ -46,7 +46,7 @@ func TestRollback(t *testing.T) {
 	pid := h.swap(h.command).PID
 	h.crash()
 	if e := h.reports.wait(t, "crashed", 1); e.pid != pid || !e.rolledBack {
-		t.Errorf("Crashed%+v, want pid %d, taken back", e, pid)
+		t.Errorf("Crashed%+v, want pid %d, rolled back", e, pid)
 	}
 	e := h.reports.wait(t, "restarted", 1)
 	h.serves("1", e.pid)
@@ -206,7 +206,7 @@ func TestSwapInterruptsRestart(t *testing.T) {
 	testkit.Eventually(t, "the end of all but one process", func() bool { return len(testkit.Children(os.Getpid())) == 1 })
 }
 
-// TestRestartGoesOn has a swap fail while a restart is under way.
+// TestRestartGoesOn has a swap fail while a restart runs.
 func TestRestartGoesOn(t *testing.T) {
 	h := start(t)
 	h.limits.probation = 0

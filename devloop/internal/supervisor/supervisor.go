@@ -22,7 +22,7 @@ const tailLines = 20
 
 // limits are times that tests shorten.
 type limits struct {
-	// probation is how long after it became ready a build that dies is taken back.
+	// probation is the time after readiness within which a dying build is rolled back.
 	probation time.Duration
 	// The pause before a restart that follows on another grows between these.
 	minBackoff, maxBackoff time.Duration
@@ -55,15 +55,15 @@ type Supervisor struct {
 	// BeforeStop, if it is set, is called before the supervisor stops a process,
 	// while that process and its successor both serve.
 	BeforeStop func(pid int)
-	// Debugging, if it is set, reports whether someone debugs the process: to a
-	// debugger, other line numbers are another program.
+	// Debugging, if it is set, reports whether someone debugs the process: a
+	// debugger must see the new line numbers.
 	Debugging func() bool
 
 	limits limits
 	hasher fingerprint.Hasher
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	killed chan struct{} // closed when nothing is waited for any more
+	killed chan struct{} // closed when Close no longer waits for processes
 	tasks  sync.WaitGroup
 
 	change   sync.Mutex // held while the serving process is being changed
@@ -76,7 +76,7 @@ type Supervisor struct {
 	restarting    *child // the build that takes the place of a dead process
 	rejected      rejection
 	crashes       int // of this build in a row, each within the probation
-	swaps         int // under way or waiting; a restart lets them go first
+	swaps         int // running or waiting; a restart lets them go first
 	cancelRestart context.CancelFunc
 	changed       chan struct{} // closed and replaced whenever serving or swaps changes
 }
@@ -129,7 +129,7 @@ type Swap struct {
 
 // Swap makes the command's binary the one that serves. The old process serves
 // until the new one is ready. With retry, a build that failed before is tried
-// again. On any error the old process serves on; the error is a *StartError if
+// again. On any error the old process keeps serving; the error is a *StartError if
 // the new process failed, or the context's cause.
 func (s *Supervisor) Swap(ctx context.Context, c Command, retry bool) (Swap, error) {
 	return s.swap(ctx, c, func(sum fingerprint.Sum) (*child, Outcome) { return s.compare(c, sum, retry) })

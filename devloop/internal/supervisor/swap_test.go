@@ -167,7 +167,7 @@ func TestReadyThenExit(t *testing.T) {
 			_, err := h.Swap(t.Context(), h.with("BEHAVIOUR="+behaviour), true)
 			if err == nil {
 				if e := h.reports.wait(t, "crashed", 1); !e.rolledBack {
-					t.Errorf("Crashed%+v, want it taken back", e)
+					t.Errorf("Crashed%+v, want it rolled back", e)
 				}
 				h.reports.wait(t, "restarted", 1)
 			} else if _, ok := errors.AsType[*StartError](err); !ok {

@@ -110,7 +110,7 @@ type Answer struct {
 	Version string
 }
 
-// Ask asks the server program who it is, on a connection of its own.
+// Ask asks the server program who it is, on its own connection.
 func Ask(address string) (Answer, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Get("http://" + address + "/")

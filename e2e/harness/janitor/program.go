@@ -14,7 +14,7 @@ import (
 // ErrTold is the error of a program that has already printed what is wrong.
 var ErrTold = errors.New("the program has printed what is wrong")
 
-// Program runs a program with a janitor, also when it is interrupted or killed.
+// Program runs a program with a janitor, even if it is interrupted or killed.
 // It is called by main, and returns if all went well.
 func Program(name string, run func(ctx context.Context, args []string, out io.Writer, j *Janitor) error) {
 	j, err := Main()

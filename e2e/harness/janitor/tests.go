@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Tests runs a package's tests with a janitor, also when they are interrupted
+// Tests runs a package's tests with a janitor, even if they are interrupted
 // or killed. It is called by TestMain and does not return.
 func Tests(m *testing.M, j **Janitor) {
 	var err error
@@ -19,13 +19,13 @@ func Tests(m *testing.M, j **Janitor) {
 		os.Exit(1)
 	}
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	normal := context.AfterFunc(interrupted, func() {
+	cancelHandler := context.AfterFunc(interrupted, func() {
 		fmt.Fprintln(os.Stderr, "interrupted")
 		_ = (*j).Close()
 		os.Exit(1)
 	})
 	code := m.Run()
-	normal()
+	cancelHandler()
 	stop()
 	if err := (*j).Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "left behind:", err)

@@ -42,7 +42,7 @@ const (
 var (
 	Serving   = regexp.MustCompile(`^serving  .*\(pid (\d+)\)`)
 	Reloaded  = regexp.MustCompile(`^reloaded in ([0-9.]+)s  \(detect .*, build .*, start .*, swap .*\)`)
-	Unchanged = regexp.MustCompile(`^no reload: .* pid \d+ serves on`)
+	Unchanged = regexp.MustCompile(`^no reload: .* pid \d+ keeps serving`)
 	Failed    = regexp.MustCompile(`^(build failed in|the new build |reload failed:)`)
 	// Outcome is any line that ends a reload.
 	Outcome = regexp.MustCompile(`^(reloaded in|no reload:|build failed in|the new build |reload failed:)`)

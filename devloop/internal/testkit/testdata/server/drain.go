@@ -20,7 +20,7 @@ const quiet = 5 * time.Second
 type server struct {
 	http     http.Server
 	draining atomic.Bool
-	served   chan struct{} // closed once no accept is under way
+	served   chan struct{} // closed once no accept runs
 
 	mu    sync.Mutex
 	ln    net.Listener
