@@ -26,7 +26,7 @@ func (o job) run(ctx context.Context, r *report, s *stream) error {
 	cmd := exec.CommandContext(ctx, "go", append(args, o.packages...)...)
 	cmd.Dir, cmd.Stderr = dir, s.errors
 	cmd.Env = append(os.Environ(), o.env...)
-	// A group of its own gets one signal, whoever sends it, and lets the tests
+	// Its own group gets one signal, whoever sends it, and lets the tests
 	// remove what they made.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	const patience = 20 * time.Second

@@ -70,7 +70,7 @@ func TestReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := map[string]bool{}
-	for _, module := range []string{"workspace-server", "e2e"} {
+	for _, module := range []string{"workspace-server", "devloop", "e2e"} {
 		pkgs, err := listPackages(t.Context(), root, module)
 		if err != nil {
 			t.Fatal(err)
