@@ -99,7 +99,15 @@ func run(t *testing.T, kind loop.Kind) {
 		if s.only != "" && s.only != kind {
 			continue
 		}
-		ok := t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) { s.run(t, l) })
+		ok := t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) {
+			from := l.Process.Out.End()
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("meanwhile the loop printed:\n%s", terminal.Format(l.Process.Out.Since(from)))
+				}
+			})
+			s.run(t, l)
+		})
 		if err := settle(ctx, l); err != nil {
 			t.Fatalf("the loop does not recover from %q (passed: %v): %v", s.name, ok, err)
 		}
