@@ -110,7 +110,7 @@ func newSession(t *testing.T, env ...string) *session {
 		}
 	})
 	s := &session{t: t, in: in, out: bufio.NewReader(out), dir: t.TempDir()}
-	s.run("set -a") // so that followers see the variables, too
+	s.run("set -a") // so followers see the variables, too
 	return s
 }
 

@@ -76,7 +76,7 @@ func prepare(t *testing.T) *suite {
 	if err := os.CopyFS(s.file("delve"), os.DirFS(module.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	// As scripts build them, so that what is compiled is compiled once.
+	// As scripts build them, so each is compiled once.
 	s.env = []string{"CGO_ENABLED=0"}
 	build := func(command, program, pkg string, flags ...string) {
 		s.sh(t, devloop, slices.Concat([]string{"go"}, strings.Fields(command), []string{"-buildvcs=false", "-o", s.file(program)}, flags, []string{pkg})...)

@@ -33,7 +33,7 @@ type house struct {
 	ctx context.Context
 }
 
-// build prepares a checkout, as a clone of its own.
+// build prepares a checkout, as a separate clone.
 func build(t *testing.T, cli *devcontainer.CLI, prepare ...func(*loop.Loop) error) *house {
 	t.Helper()
 	ctx := within(t, 10*time.Minute)

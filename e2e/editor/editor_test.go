@@ -278,7 +278,7 @@ func TestSettingsAgree(t *testing.T) {
 	}
 	for _, name := range []string{"go.lintTool", "go.formatTool", "go.alternateTools", "go.toolsEnvVars"} {
 		if got, ok := settings[name]; ok {
-			t.Errorf("settings.json: %s is %v, want it unset, so that nothing else is installed", name, got)
+			t.Errorf("settings.json: %s is %v, want it unset, so nothing else is installed", name, got)
 		}
 	}
 	gopls, _ := settings["gopls"].(map[string]any)

@@ -100,7 +100,7 @@ func run(t *testing.T, c *checkout.Checkout, args ...string) string {
 	return out
 }
 
-// render returns the production model in an order of its own, since compose's
+// render returns the production model in its own order, since compose's
 // differs between versions, and without the checkout's path.
 func render(t *testing.T, c *checkout.Checkout) string {
 	t.Helper()

@@ -37,7 +37,7 @@ func killAir(t *testing.T, l *loop.Loop) {
 }
 
 // airOf returns air's process. A child of it is another one of that name until
-// it runs a program of its own.
+// it runs its own program.
 func airOf(t *testing.T, ctx context.Context, l *loop.Loop) int {
 	t.Helper()
 	for {
@@ -122,7 +122,7 @@ func unreadable(t *testing.T, l *loop.Loop) {
 			if err := tt.make(); err != nil {
 				t.Fatal(err)
 			}
-			// A link to itself is no file that could be watched: the next build meets it.
+			// A link to itself is not a file that could be watched: the next build meets it.
 			text, err := loop.HealthSource(l.Checkout, l.NextEdit())
 			if err != nil {
 				t.Fatal(err)

@@ -295,7 +295,7 @@ func stopContainer(t *testing.T, l *loop.Loop) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With a request under way that never ends, as the stream of an editor.
+	// With a request that never ends, as the stream of an editor.
 	running, err := l.Load(ctx, load.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func readme(t *testing.T, l *loop.Loop) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(line, " -sN ") { // a stream has no end of its own
+		if strings.Contains(line, " -sN ") { // a stream never ends
 			if _, err := p.Out.Wait(ctx, 0, regexp.MustCompile(`^id: \d+$`)); err != nil {
 				t.Errorf("%s: %v", m[1], err)
 			}

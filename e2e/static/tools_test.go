@@ -26,7 +26,7 @@ func TestDevImage(t *testing.T) {
 	}
 }
 
-// TestState: the images make the directory that compose mounts a volume on, so that
+// TestState: the images make the directory that compose mounts a volume on, so
 // the server's user owns it.
 func TestState(t *testing.T) {
 	want := only(t, "docker-compose.yml", `STATE_DIRECTORY: (\S+)`)

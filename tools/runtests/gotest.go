@@ -79,7 +79,7 @@ func (s *stream) copy(root, module string, in io.Reader) (failed bool, err error
 			var fails bool
 			line, fails = rewrite(root, module, line)
 			failed = failed || fails
-			if err == nil { // else read on, so that the command does not block
+			if err == nil { // else read on, so the command does not block
 				_, err = s.events.Write(line)
 			}
 		}
@@ -119,7 +119,7 @@ func rewrite(root, module string, line []byte) (_ []byte, fails bool) {
 // position matches the start of a line about a place in the sources.
 var position = regexp.MustCompile(`^(\s*(?:vet: )?)([^\s:][^:]*\.go)(:\d+:)`)
 
-// clickable rewrites a line's path so that a terminal opened at root, where make
+// clickable rewrites a line's path so a terminal opened at root, where make
 // runs, can follow it. The compiler's paths are relative to a module, and those
 // of tests absolute, with -fullpath; what else a test prints has no module.
 func clickable(root, module, line string) string {

@@ -150,7 +150,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 		if module == "e2e" {
 			// The go command's cache does not see the files outside of the module that
 			// these tests read. They often wait for containers: two packages at once
-			// keep two cores busy, and no more than that, so that nothing times out.
+			// keep two cores busy, and no more than that, so nothing times out.
 			o.flags = append(o.flags, "-count=1", "-p=2")
 		}
 		jobs = append(jobs, o)

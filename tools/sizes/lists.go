@@ -147,7 +147,7 @@ func (p *platform) measureLists(ctx context.Context, all []item, n int) ([]row, 
 	return rows, nil
 }
 
-// repeat requests a page many times: nothing is written meanwhile, so that
+// repeat requests a page many times: nothing is written meanwhile, so
 // all answers have to be the same.
 func (p *platform) repeat(ctx context.Context, path string, n int) ([]time.Duration, error) {
 	first := load.NewCaller(p.token, p.addrs[0])

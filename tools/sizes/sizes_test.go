@@ -74,7 +74,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestLists: each list has a filter of its own that tells workspaces apart as
+// TestLists: each list has its own filter, which tells workspaces apart as
 // its parameters say.
 func TestLists(t *testing.T) {
 	one := item{ID: "ws_1", Name: "Agent 77", Template: "research", Parent: "ws_0", Labels: map[string]string{"team": "team-7", "stage": "stage-1"}}

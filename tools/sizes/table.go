@@ -17,7 +17,7 @@ type row struct {
 	least  float64       // that the rate has to reach
 }
 
-// verdict says whether a target is met, which is no reason to fail.
+// verdict says whether a target is met. One that is not met is not a failure.
 func (r row) verdict() string {
 	met := func(ok bool) string {
 		if ok {

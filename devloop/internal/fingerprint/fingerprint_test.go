@@ -33,7 +33,7 @@ func greet(n int) {
 }
 `
 
-// A builder builds variants of a program at one place, so that nothing but
+// A builder builds variants of a program at one place, so nothing but
 // what a test changes differs.
 type builder struct {
 	t   *testing.T

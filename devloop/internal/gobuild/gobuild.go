@@ -1,5 +1,5 @@
-// Package gobuild runs "go build" so that its output appears whole or not at
-// all, and so that it can be cancelled with everything it started.
+// Package gobuild runs "go build": its output appears whole or not at all, and
+// cancelling it ends everything that it started.
 package gobuild
 
 import (

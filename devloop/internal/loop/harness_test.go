@@ -148,7 +148,7 @@ func (h *harness) write(text string) {
 
 func (h *harness) writeTo(name, text string) {
 	h.t.Helper()
-	// Renamed into place, so that no scan sees half of it.
+	// Renamed into place, so no scan sees half of it.
 	fresh := filepath.Join(h.Dir, ".fresh")
 	if err := os.WriteFile(fresh, []byte(text), 0o644); err != nil {
 		h.t.Fatal(err)

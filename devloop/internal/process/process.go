@@ -20,7 +20,7 @@ const pipeGrace = time.Second
 
 // A Starter starts processes. Linux sends the parent-death signal when the
 // thread that started a child ends, not the process (prctl(2),
-// PR_SET_PDEATHSIG), so that all starts happen on one thread kept for them.
+// PR_SET_PDEATHSIG), so all starts happen on one thread kept for them.
 type Starter struct {
 	requests chan func()
 }
@@ -42,7 +42,7 @@ func (s *Starter) Close() { close(s.requests) }
 
 // Start starts cmd as the leader of its own process group. Where the
 // system can, it receives onOrphaned when this program dies without stopping it.
-// Its output is waited for as long as cmd.WaitDelay says, or for a second.
+// It waits for the output as long as cmd.WaitDelay says, or for a second.
 func (s *Starter) Start(cmd *exec.Cmd, onOrphaned syscall.Signal) (*Process, error) {
 	cmd.SysProcAttr = attributes(onOrphaned)
 	cmd.WaitDelay = cmp.Or(cmd.WaitDelay, pipeGrace)
@@ -67,8 +67,8 @@ type Process struct {
 
 // wait reaps the process and waits for its output.
 func (p *Process) wait() {
-	// The error repeats what ProcessState says, but for output that could
-	// not be copied, which is not the process's failure.
+	// The error repeats what ProcessState says, or says that output could not
+	// be copied, which is not the process's failure.
 	_ = p.cmd.Wait()
 }
 

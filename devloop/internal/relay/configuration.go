@@ -8,7 +8,7 @@ import (
 	"devloop/internal/dap"
 )
 
-// A configuration is what an editor has set, so that it can be set again in
+// A configuration is what an editor has set, to be set again in
 // another process: the latest request of each kind and, of those that concern
 // one source file, of each file.
 type configuration struct {

@@ -52,7 +52,7 @@ func (e *ending) call(m dap.Message) (response dap.Message) {
 	return response
 }
 
-// halt returns when the process stands still and dlv has said so.
+// halt returns when the process is paused and dlv has said so.
 func (e *ending) halt() {
 	if !e.runs {
 		return
@@ -62,7 +62,7 @@ func (e *ending) halt() {
 	}
 }
 
-// resume has the process run.
+// resume lets the process run.
 func (e *ending) resume() {
 	e.runs = true // before a stop at once, which may be told before the answer
 	if !e.call(dap.NewRequest("continue", map[string]int{"threadId": 1})).Success {

@@ -201,7 +201,7 @@ func (h *harness) post(body io.Reader) <-chan answer { return h.ask(http.MethodP
 func (h *harness) ask(method, path string, body io.Reader) <-chan answer {
 	c := make(chan answer, 1)
 	go func() {
-		// On a connection of its own: one that is kept may be to a process that
+		// On a new connection: one that is kept may be to a process that
 		// is about to end.
 		transport := &http.Transport{DisableKeepAlives: true}
 		req, err := http.NewRequest(method, "http://"+h.address+path, body)

@@ -34,7 +34,7 @@ func (s *session) letGo() {
 	s.resumed()
 }
 
-// resumed tells the editor that nothing is stopped any more, so that it drops
+// resumed tells the editor that nothing is stopped any more, so it drops
 // what it shows of it.
 func (s *session) resumed() {
 	if s.stopped != 0 {
@@ -64,7 +64,7 @@ func (s *session) detach(said func(dap.Message)) {
 	}
 }
 
-// parted tidies up when there is no dlv any more, and returns the requests
+// parted tidies up when dlv is gone, and returns the requests
 // that it has not answered.
 func (s *session) parted() (unanswered []dap.Message) {
 	for _, seq := range slices.Sorted(maps.Keys(s.backend.pending)) {
@@ -161,7 +161,7 @@ func (s *session) unreachable(pid int, why string) {
 	s.fault, s.phase = err, ended
 }
 
-// reached has the editor send its configuration. The process stands still
+// reached has the editor send its configuration. The process is paused
 // until that is done.
 func (s *session) reached() {
 	s.phase = configuring
@@ -236,7 +236,7 @@ func (s *session) answer(m dap.Message) {
 	}
 }
 
-// stopsOnEntry reports whether the editor wants the process to stand still
+// stopsOnEntry reports whether the editor wants the process paused
 // once it is attached to, for the first time.
 func (s *session) stopsOnEntry() bool {
 	var arguments struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // A PassThrough hands on what clients and a debugger say to each other,
-// unchanged, so that a person can look at it. Set the exported fields, then call Serve.
+// unchanged, so a person can look at it. Set the exported fields, then call Serve.
 type PassThrough struct {
 	Network, Address string // of the debugger
 	// Log, if it is set, gets each connection by its number, and what is said

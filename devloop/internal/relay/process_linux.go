@@ -19,7 +19,7 @@ func dead(pid int) bool {
 	return len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
 }
 
-// trapPending reports whether a SIGTRAP waits for a process that stands still
+// trapPending reports whether a SIGTRAP waits for a paused process
 // (proc_pid_status(5)). Dlv stops a process by that signal; when the process
 // stops by itself at that moment, the signal is left, and would end a process
 // that no one traces any more.

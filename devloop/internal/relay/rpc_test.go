@@ -41,7 +41,7 @@ func TestRPCReloads(t *testing.T) {
 	}
 	c.call("Command", arguments{"name": "halt"}, &stateOut{})
 	if s := c.stopped(waiting); s.Running || s.Exited {
-		t.Errorf("halted: %+v, want a process that stands still", s)
+		t.Errorf("halted: %+v, want a paused process", s)
 	}
 	c.call("Detach", arguments{"Kill": false}, &struct{}{})
 	h.undisturbed()
@@ -51,7 +51,7 @@ func TestRPCReloads(t *testing.T) {
 }
 
 // TestRPCReloadHalted has reloads come while the client looks at what is
-// stopped: the request there is served, the new process stands still, and the
+// stopped: the request there is served, the new process is paused, and the
 // client sets its breakpoints again.
 func TestRPCReloadHalted(t *testing.T) {
 	h := start(t)
@@ -65,7 +65,7 @@ func TestRPCReloadHalted(t *testing.T) {
 		h.reload(shift)
 		h.served(greeting)
 		h.moved(shift)
-		c.standing()
+		c.paused()
 		c.call("ClearBreakpoint", arguments{"Id": id}, &breakpointOut{})
 		_, line = h.source(shift)
 		id = c.breakAt(h.path(), line).ID
@@ -76,7 +76,7 @@ func TestRPCReloadHalted(t *testing.T) {
 	c.command("continue")
 	h.served(greeting)
 	if n := strings.Count(h.reports.text(), "halted true"); n != 4 {
-		t.Errorf("the terminal tells %d times that the process stands still, want 4", n)
+		t.Errorf("the terminal says %d times that the process is paused, want 4", n)
 	}
 	c.conn.Close()
 	h.undisturbed()
@@ -169,7 +169,7 @@ func TestRPCStep(t *testing.T) {
 	t.Run("halted before its end", halted(func(h *harness, c *delveClient) {
 		h.reload(0)
 		h.moved(1)
-		c.standing()
+		c.paused()
 	}))
 	t.Run("halted before its end, and detached", halted(func(_ *harness, c *delveClient) {
 		c.call("Detach", arguments{"Kill": false}, &struct{}{})
@@ -249,7 +249,7 @@ func TestRPCServerDies(t *testing.T) {
 			c.stoppedAt(waiting, h.path(), line)
 			kill(h, h.supervisor.Serving())
 			h.moved(1)
-			c.standing()
+			c.paused()
 			return c.command("continue")
 		}},
 		{"killed while it is stopped, and continued at once", func(h *harness, c *delveClient, waiting *rpc.Call, line int) *rpc.Call {
@@ -308,7 +308,7 @@ func TestRPCRestart(t *testing.T) {
 		t.Errorf("after Restart pid %d serves, before it was %d, want another", after, before)
 	}
 	h.moved(1)
-	c.standing()
+	c.paused()
 	c.hit(c.command("continue"), line)
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // set sets one of the client's breakpoints in the present process, under its
-// number. One that dlv refuses there is no reason to give up the others.
+// number. If dlv refuses one there, the others still count.
 func (s *rpcSession) set(b breakpoint) error {
 	in := breakpointIn{Breakpoint: maps.Clone(b), Suspended: true}
 	// By file and line, not by where they were in another build.
@@ -36,7 +36,7 @@ func (s *rpcSession) listed(result json.RawMessage) {
 		return
 	}
 	s.stale = false
-	// Dlv has some of its own, and a watchpoint ends with what it watches.
+	// Leave out dlv's own, and watchpoints, which end with what they watch.
 	list := slices.DeleteFunc(out.Breakpoints, func(b breakpoint) bool { return b.id() <= 0 || b.text("WatchExpr") != "" })
 	for _, b := range list {
 		// While there is no code at a breakpoint's place, dlv does not tell it.

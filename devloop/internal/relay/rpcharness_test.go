@@ -135,13 +135,13 @@ func (c *delveClient) hit(waiting *rpc.Call, line int) *rpc.Call {
 	return waiting
 }
 
-// standing checks that the process stands still.
-func (c *delveClient) standing() {
+// paused checks that the process is paused.
+func (c *delveClient) paused() {
 	c.t.Helper()
 	var out stateOut
 	c.call("State", arguments{"NonBlocking": true}, &out)
 	if out.State.Running || out.State.Exited {
-		c.t.Errorf("the process runs or has ended: %+v, want it to stand still", out.State)
+		c.t.Errorf("the process runs or has ended: %+v, want it paused", out.State)
 	}
 }
 

@@ -28,7 +28,7 @@ type rpcSession struct {
 	runningID   string          // its number at dlv
 	listing     string          // the number of the relay's latest request for a list, at dlv
 	breakpoints []breakpoint    // the client's, as last listed
-	stale       bool            // ask for the list again once the process stands still
+	stale       bool            // ask for the list again once the process is paused
 	attached    bool            // to some process, once at least
 	restarts    chan rpcMessage // answers to the client's requests to restart
 	failures    int
@@ -308,7 +308,7 @@ func (s *rpcSession) request(m rpcMessage) {
 	}
 }
 
-// waits reports whether a command has the process run until it stops.
+// waits reports whether a command lets the process run until it stops.
 func waits(m rpcMessage) bool {
 	var in commandIn
 	if len(m.Params) != 1 || json.Unmarshal(m.Params[0], &in) != nil {
@@ -358,8 +358,8 @@ func (s *rpcSession) answer(m rpcMessage) {
 	if m.failure() == "" && changesBreakpoints(request.Method) {
 		s.stale = true
 	}
-	// It is asked for at once, as dlv cannot tell once the process runs or is
-	// gone; while it runs, dlv would do nothing else than wait.
+	// Ask at once: dlv cannot list them once the process runs or is gone, and
+	// while it runs, dlv would only wait.
 	if s.stale && s.running == nil {
 		list, _ := json.Marshal(listIn{})
 		s.listing = s.backend.post(methodList, []json.RawMessage{list})

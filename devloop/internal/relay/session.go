@@ -19,7 +19,7 @@ type phase int
 const (
 	idle        phase = iota // the editor has not asked to attach yet
 	away                     // no process, or dlv is just attaching to it
-	configuring              // the process stands still until the breakpoints are set
+	configuring              // the process is paused until the breakpoints are set
 	live                     // the editor and dlv debug
 	ended
 )
@@ -31,7 +31,7 @@ const (
 	unasked   = 300 * time.Millisecond
 	inBetween = time.Second
 	// lookAfter is how often the session looks at the process: dlv does not
-	// notice the end of one that stands still.
+	// notice the end of a paused one.
 	lookAfter = 250 * time.Millisecond
 	// An attach that fails is tried again this often, with this pause.
 	attempts    = 3

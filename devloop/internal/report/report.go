@@ -172,7 +172,7 @@ func (p *Printer) what(changes []source.Change) string {
 var position = regexp.MustCompile(`^(\s*)([^\s:][^:]*\.go|go\.mod|go\.work)(:\d+(?::\d+)?)`)
 
 // clickable rewrites a path printed by the go command, which is relative to
-// the module, so that a terminal opened at base can follow it.
+// the module, so a terminal opened at base can follow it.
 func (p *Printer) clickable(line string) string {
 	m := position.FindStringSubmatchIndex(line)
 	if m == nil {

@@ -60,7 +60,7 @@ func TestRollback(t *testing.T) {
 	h.serves("1", 0)
 }
 
-// TestKilledFromOutside is no fault of the build, the first time.
+// TestKilledFromOutside: the first time, the build is not blamed.
 func TestKilledFromOutside(t *testing.T) {
 	h := start(t)
 	h.limits.probation = time.Hour

@@ -11,7 +11,7 @@ import (
 
 // gateScript stands between the go command and its tools. The linker waits, as
 // every build that compiles comes to it, and says who waits: a process that the
-// go command started, and that has a child of its own.
+// go command started, and that has its own child.
 const gateScript = `#!/bin/sh
 case "$*" in *-V=full*) exec "$@" ;; esac
 case "$1" in

@@ -51,7 +51,7 @@ func (l *Load) client(ctx context.Context, method string, keep bool) {
 			l.mu.Unlock()
 		}
 		l.count.Add(1)
-		time.Sleep(time.Millisecond) // a pace, so that the machine has room for what is tested
+		time.Sleep(time.Millisecond) // leaves the processor to what is tested
 	}
 }
 

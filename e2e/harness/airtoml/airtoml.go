@@ -1,5 +1,5 @@
-// Package airtoml reads the build command out of air's configuration, so that
-// whoever has to build with the same flags need not repeat them.
+// Package airtoml reads the build command out of air's configuration, so
+// callers that build with the same flags need not repeat them.
 package airtoml
 
 import (

@@ -1,4 +1,4 @@
-// Package checkout makes private copies of the repository, so that nothing
+// Package checkout makes private copies of the repository, so nothing
 // under test touches the real one, and edits files in them.
 package checkout
 
@@ -168,7 +168,7 @@ func (c *Checkout) Owner() (uid, gid int) {
 	return c.uid, c.gid
 }
 
-// Commit makes the checkout a repository of its own with all files committed.
+// Commit makes the checkout its own repository with all files committed.
 func (c *Checkout) Commit(ctx context.Context) error {
 	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "all"}} {
 		git := []string{"-C", c.Dir, "-c", "safe.directory=*", "-c", "user.name=e2e", "-c", "user.email=e2e@example.org", "-c", "gc.auto=0"}
@@ -335,7 +335,7 @@ func Ports(n int) ([]int, error) {
 		if err != nil {
 			continue // taken
 		}
-		defer l.Close() // only when all are known, so that they differ
+		defer l.Close() // only when all are known, so they differ
 		ports = append(ports, port)
 	}
 	return nil, fmt.Errorf("found %d free ports, want %d", len(ports), n)

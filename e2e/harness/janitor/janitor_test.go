@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		err = j.Remove(context.Background(), Directory(dir+"-removed"))
 	}
 	if err == nil {
-		// A grandchild in a session of its own, which outlives its parent.
+		// A grandchild in its own session, which outlives its parent.
 		_, err = command.Start(command.Options{Dir: dir, Run: filepath.Base(dir)}, "sh", "-c", "setsid sleep 300 & setsid sleep 300")
 	}
 	fmt.Println("ready", err)

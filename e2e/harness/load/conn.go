@@ -189,7 +189,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Get asks over a connection of its own.
+// Get asks over its own connection.
 func Get(ctx context.Context, addr, path string) (status int, body []byte, err error) {
 	return GetAs(ctx, "", addr, path)
 }

@@ -111,7 +111,7 @@ func (s *subscriber) run() {
 	}
 }
 
-// read reads one stream to its end, which is no failure if the server ended it
+// read reads one stream to its end, which is not a failure if the server ended it
 // in due form.
 func (s *subscriber) read(ctx context.Context) error {
 	c := &client{name: s.name, addr: s.load.opts.Addr, token: s.load.opts.Token}

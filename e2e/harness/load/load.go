@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a request may take by default. It is far beyond what a
-// reload makes one wait, so that a hang differs from a failure.
+// reload makes one wait, so a hang differs from a failure.
 const patience = time.Minute
 
 // Options say what to load and how.
@@ -72,7 +72,7 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// A Load is under way until Stop.
+// A Load runs until Stop.
 type Load struct {
 	opts   Options
 	cancel context.CancelFunc
@@ -146,13 +146,13 @@ func Start(ctx context.Context, opts Options) (*Load, error) {
 // slowBody makes the middle of a POST's body fall into many a reload.
 const slowBody = 150 * time.Millisecond
 
-// run repeats a step with a client of its own.
+// run repeats a step with its own client.
 func (l *Load) run(ctx context.Context, group *sync.WaitGroup, name string, step func(context.Context, *client)) {
 	c := &client{name: name, addr: l.opts.Addr, token: l.opts.Token}
 	group.Go(func() {
 		defer c.close()
 		for ctx.Err() == nil {
-			// A request that has begun is finished, so that Stop loses none.
+			// A request that has begun is finished, so Stop loses none.
 			step(context.WithoutCancel(ctx), c)
 			pause(ctx, l.opts.Pace)
 		}
@@ -176,7 +176,7 @@ func (l *Load) Answered() int {
 	return l.report.Total()
 }
 
-// Stop lets the requests under way finish and waits until the subscribers have
+// Stop lets the running requests finish and waits until the subscribers have
 // seen an event for each workspace that was made.
 func (l *Load) Stop() Report {
 	l.unpoll() // while there are events yet, which a poll waits for

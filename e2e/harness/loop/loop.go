@@ -63,7 +63,7 @@ type Loop struct {
 	token   string // an administrator's, once it was asked for
 }
 
-// New prepares a checkout with settings of its own. Env is added to the
+// New prepares a checkout with its own settings. Env is added to the
 // environment of what runs in it.
 func New(ctx context.Context, j *janitor.Janitor, kind Kind, env ...string) (*Loop, error) {
 	c, err := checkout.New(ctx, j)

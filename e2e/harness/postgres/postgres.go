@@ -49,7 +49,7 @@ func StartDurable(ctx context.Context, j *janitor.Janitor) (Server, error) {
 	d := net.Dialer{Timeout: time.Second}
 	conn, err := d.DialContext(ctx, "tcp", direct)
 	if err != nil {
-		return s, nil // the engine is in a machine of its own
+		return s, nil // the engine is in its own machine
 	}
 	u, err := url.Parse(s.URL)
 	if err != nil {
