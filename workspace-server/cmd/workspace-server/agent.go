@@ -7,10 +7,10 @@ import (
 	"workspace-server/internal/agent"
 )
 
-// exitUnwanted is how an agent ends that is not to be started again.
+// exitUnwanted is the exit code of an agent that must not start again.
 const exitUnwanted = 3
 
-// runAgent is what runs inside a workspace. It has none of a server's settings.
+// runAgent runs the reference agent of a workspace, without a server's settings.
 func runAgent(ctx context.Context, args []string, getenv func(string) string, s streams) error {
 	if err := noMore("agent", args); err != nil {
 		return err

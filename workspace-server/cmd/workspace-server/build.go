@@ -9,11 +9,11 @@ import (
 	"sync"
 )
 
-// buildOnce returns a function that finds out the build's identity when it is
-// first asked, since hashing the program takes longer than starting it.
+// buildOnce returns a function that computes the build's identity at its first
+// call, since hashing the program takes longer than starting it.
 func buildOnce() func() string { return sync.OnceValue(build) }
 
-// build returns the release's version, or else the start of the running
+// build returns the release's version, or the first digits of the running
 // program's hash.
 func build() string {
 	if version != "" {
@@ -31,8 +31,8 @@ func build() string {
 	return hex.EncodeToString(hash.Sum(nil))[:12]
 }
 
-// openSelf opens the program that runs. The file at its path may be a newer
-// build by now; Linux has a way to the one that was started.
+// openSelf opens the running program. The file at its path may be a newer build;
+// Linux has a way to the one that runs.
 func openSelf() (*os.File, error) {
 	if runtime.GOOS == "linux" {
 		return os.Open("/proc/self/exe")

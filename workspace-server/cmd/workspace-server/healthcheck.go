@@ -13,8 +13,8 @@ import (
 
 const healthTimeout = 4 * time.Second
 
-// healthcheck asks the server on this host whether it is ready, for an image
-// that has no shell or other program to ask with.
+// healthcheck asks the server on this host whether it is ready, for images without
+// a shell or another program that could ask.
 func healthcheck(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -26,7 +26,7 @@ func healthcheck(ctx context.Context, cfg config.Config, _ []string, _ func(stri
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("not ready: no answer from %s: %w", addr, err)
+		return fmt.Errorf("not ready: %s does not answer: %w", addr, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))

@@ -32,7 +32,7 @@ func main() {
 		<-signals
 		cancel()
 		<-signals
-		fmt.Fprintln(os.Stderr, "workspace-server: ended at once, by a second signal")
+		fmt.Fprintln(os.Stderr, "workspace-server: a second signal ended it at once")
 		os.Exit(1)
 	}()
 	if err := run(ctx, os.Args[1:], os.Getenv, streams{os.Stdout, os.Stderr}); err != nil {
@@ -41,10 +41,10 @@ func main() {
 	}
 }
 
-// indent sets the further lines of an error apart from other output.
+// indent indents the further lines of an error.
 func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
 
-// A verb is one or two words, which flags follow if it has any.
+// A verb is one or two words. Flags follow if it has any.
 type verb struct {
 	name, help string
 	flags      bool
@@ -53,11 +53,11 @@ type verb struct {
 
 func verbs() []verb {
 	return []verb{
-		{"serve", "serve the API until SIGTERM; the default", false, serve},
+		{"serve", "serve the API until SIGTERM (the default)", false, serve},
 		{"migrate", "bring the database's schema up to date, and exit", false, migrateOnly},
-		{"token create", "make a token in the database, and print it; -h lists its flags", true, createToken},
-		{"secrets rotate", "seal all secrets with a new key, and forget the keys of before", false, rotateSecrets},
-		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit 1 if it is not", false, healthcheck},
+		{"token create", "make a token in the database and print it; -h lists the flags", true, createToken},
+		{"secrets rotate", "seal all secrets with a new key, and forget the old keys", false, rotateSecrets},
+		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit with 1 if it is not", false, healthcheck},
 	}
 }
 
@@ -102,24 +102,24 @@ func run(ctx context.Context, args []string, getenv func(string) string, s strea
 		}
 		return v.run(ctx, cfg, args, getenv, s)
 	}
-	return fmt.Errorf("unknown verb %q; workspace-server -h lists them", strings.Join(append([]string{name}, args...), " "))
+	return fmt.Errorf("unknown verb %q: workspace-server -h lists the verbs", strings.Join(append([]string{name}, args...), " "))
 }
 
 func noMore(name string, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("unexpected argument %q after %s; settings come from the environment (workspace-server -h)", args[0], name)
+	return fmt.Errorf("unexpected argument %q after %s: settings come from the environment (workspace-server -h)", args[0], name)
 }
 
 func help() string {
 	var b strings.Builder
-	b.WriteString("workspace-server runs, arranges and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
+	b.WriteString("workspace-server creates, runs and watches agent workspaces.\n\nUsage: workspace-server [verb]\n\n")
 	for _, v := range append(verbs(),
-		verb{name: "ws", help: "use a server: list, create, follow and much more; 'ws -h' lists it all"},
-		verb{name: "agent", help: "run the reference agent of one workspace; the server starts it"},
+		verb{name: "ws", help: "use a server: list, create, follow and more; 'ws -h' lists all"},
+		verb{name: "agent", help: "run the reference agent of one workspace; servers start it"},
 		verb{name: "keeper", help: "start and watch one agent as a process; only the server runs it"},
-		verb{name: "version", help: "print what was built"}) {
+		verb{name: "version", help: "print the build's version"}) {
 		fmt.Fprintf(&b, "  %-14s %s\n", v.name, v.help)
 	}
 	b.WriteString("\nSettings are environment variables; an empty one counts as unset:\n\n")

@@ -21,8 +21,7 @@ import (
 	"workspace-server/internal/token"
 )
 
-// TestMain is also the program itself, when a test starts it, or the program
-// starts itself with an environment of its own.
+// TestMain is also the program, when a test or the program itself starts it.
 func TestMain(m *testing.M) {
 	if os.Getenv("WORKSPACE_SERVER_TEST_RUN") == "1" || len(os.Args) > 1 && (os.Args[1] == "keeper" || os.Args[1] == "agent") {
 		main()
@@ -72,7 +71,7 @@ func start(t testing.TB, ln *net.TCPListener, database storetest.Database, env .
 
 func startOnly(t testing.TB, ln *net.TCPListener, database storetest.Database, env ...string) *process {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ws") // a socket's path has to be short
+	dir, err := os.MkdirTemp("", "ws") // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +95,7 @@ func startOnly(t testing.TB, ln *net.TCPListener, database storetest.Database, e
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
-		// Whoever waits for a further notice must not wait for ever.
+		// A test that waits for another notice must not wait for ever.
 		if end, err := net.Dial("unixgram", name); err == nil {
 			_, _ = io.WriteString(end, "the process ended")
 			_ = end.Close()
@@ -170,7 +169,7 @@ func TestVerbs(t *testing.T) {
 		{[]string{"-h"}, nil, 0, "Usage: workspace-server [verb]", ""},
 		{[]string{"help"}, []string{"ENV=prod"}, 0, config.Table(), ""},
 		{[]string{"version"}, nil, 0, build()[:4], ""},
-		{[]string{"srve"}, nil, 1, "", `unknown verb "srve"; workspace-server -h lists them`},
+		{[]string{"srve"}, nil, 1, "", `unknown verb "srve": workspace-server -h lists the verbs`},
 		{[]string{"token"}, nil, 1, "", `unknown verb "token"`},
 		{[]string{"token", "make"}, nil, 1, "", `unknown verb "token make"`},
 		{[]string{"token", "create", "-h"}, []string{state}, 0, "", "-workspace"},
@@ -204,7 +203,7 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
-// A token of the command is good at once at a server that runs already.
+// A running server accepts a token of the command at once.
 func TestTokenVerb(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, url := listenLoopback(t)
@@ -229,7 +228,7 @@ func TestTokenVerb(t *testing.T) {
 	})
 }
 
-// The limit of requests reaches the API.
+// RATE_LIMIT reaches the API.
 func TestRateLimit(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		ln, url := listenLoopback(t)
@@ -344,7 +343,7 @@ func TestSecondSignalIsHard(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		// A body that never ends keeps the server until its own limit.
+		// A body that never ends holds the server until the body's own limit.
 		if _, err := io.WriteString(nc, "POST /v1/workspaces HTTP/1.1\r\nHost: x\r\nAuthorization: "+authorization(t, database)+"\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +354,7 @@ func TestSecondSignalIsHard(t *testing.T) {
 		p.wantNotice("STOPPING=1")
 		p.signal(syscall.SIGTERM)
 		<-p.done
-		if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.log.String(), "by a second signal") {
+		if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.log.String(), "a second signal ended it at once") {
 			t.Errorf("after a second SIGTERM the server ends with %v, want exit code 1; its log:\n%s", p.err, p.log)
 		}
 	})
@@ -379,7 +378,7 @@ func TestDrainTimeoutCuts(t *testing.T) {
 		}
 		send("GET /healthz HTTP/1.1\r\n")
 		// Connections are accepted in order, so that one is once another has been
-		// answered, which the server closes by itself.
+		// answered, which the server closes.
 		other := send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		if _, err := io.Copy(io.Discard, other); err != nil {
 			t.Fatal(err)

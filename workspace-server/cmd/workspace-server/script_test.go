@@ -18,12 +18,12 @@ import (
 	"workspace-server/internal/store/storetest"
 )
 
-// scriptTimeout is how long a script may take, with the race detector and on a
-// busy machine.
+// scriptTimeout is how long a script may take with the race detector on a busy
+// machine.
 const scriptTimeout = 2 * time.Minute
 
-// TestScripts types what people type, on each kind of database. Each script
-// has a server of its own, which is the program too.
+// TestScripts runs what people type, on each kind of database. Each script has a
+// server of its own, which is also this program.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -58,7 +58,7 @@ type scripted struct {
 type scriptedKey struct{}
 
 // setup gives a script an address to serve at, which it keeps when a server
-// stops, and a state directory. Both are where a client looks by itself.
+// stops, and a state directory. Both are where a client looks first.
 func setup(env *testscript.Env, database storetest.Database, file string) error {
 	t := env.T().(testing.TB)
 	ln, url := listenLoopback(t)
@@ -92,8 +92,8 @@ func setup(env *testscript.Env, database storetest.Database, file string) error 
 	return nil
 }
 
-// countStops returns how often a script stops the server. That has to be its
-// last command.
+// countStops returns how often a script stops the server, which must be its last
+// command.
 func countStops(file string) (int, error) {
 	script, err := txtar.ParseFile(file)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *scripted) checkEnd(t testing.TB, stops int, dir string) {
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "agents", "*", "ws_*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("agents are left, in %q, %v: the script has to delete their workspaces", left, err)
+		t.Errorf("agents are left, in %q, %v: the script must delete their workspaces", left, err)
 	}
 }
 
@@ -155,7 +155,7 @@ func crashScript(ts *testscript.TestScript, neg bool, args []string) {
 	s.now = nil
 }
 
-// exits runs a program that has to end with an exit code.
+// exits runs a program that must end with the exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, "exits CODE PROGRAM [ARGUMENT...]", neg || len(args) < 2)
 	want, err := strconv.Atoi(args[0])
@@ -173,7 +173,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// keep gives a name to what the last program printed.
+// keep stores in a variable what the last program printed.
 func keep(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, "keep VARIABLE", neg || len(args) != 1)
 	text := strings.TrimSpace(ts.ReadFile("stdout"))

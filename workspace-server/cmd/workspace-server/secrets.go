@@ -10,7 +10,7 @@ import (
 	"workspace-server/internal/store"
 )
 
-// rotateSecrets may run while servers do.
+// rotateSecrets seals all secrets with a new key. Servers may run meanwhile.
 func rotateSecrets(ctx context.Context, cfg config.Config, _ []string, _ func(string) string, s streams) (err error) {
 	db, err := openDatabase(ctx, cfg, logger(cfg, s))
 	if err != nil {
@@ -21,6 +21,6 @@ func rotateSecrets(ctx context.Context, cfg config.Config, _ []string, _ func(st
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%d secrets are sealed with a new key\n", n)
+	_, err = fmt.Fprintf(s.out, "sealed %d secrets with a new key\n", n)
 	return err
 }

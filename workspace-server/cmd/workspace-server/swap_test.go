@@ -126,8 +126,8 @@ func (c *clients) poll(seen *[]int64) func(*http.Client) error {
 	}
 }
 
-// follow follows the events by streams, as a browser does, until there have
-// been as many as last says or ctx is done.
+// follow follows the events by streams, as a browser does, until it has seen last
+// of them or ctx is done.
 func (c *clients) follow(ctx context.Context, last func() int64) ([]int64, error) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -299,7 +299,7 @@ func TestStopWithStreamsOpen(t *testing.T) {
 				}
 			})
 		}
-		for range 3 { // connections that nobody uses
+		for range 3 { // unused connections
 			nc, err := net.Dial("tcp", ln.Addr().String())
 			if err != nil {
 				t.Fatal(err)

@@ -9,13 +9,13 @@ import (
 	"workspace-server/internal/cli"
 )
 
-// workspaces is for people who use a server. It wants none of a server's
-// settings, so that it runs where no server could.
+// workspaces runs the commands for people who use a server. It needs none of a
+// server's settings.
 func workspaces(ctx context.Context, args []string, getenv func(string) string, s streams) error {
 	return cli.Run(ctx, args, cli.Terminal{Getenv: getenv, In: os.Stdin, Out: s.out, Err: s.err})
 }
 
-// exitCode is 1, unless an error has another one.
+// exitCode returns 1, or the error's own exit code.
 func exitCode(err error) int {
 	if e, ok := errors.AsType[*cli.Error](err); ok {
 		return e.Code

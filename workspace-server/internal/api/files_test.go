@@ -56,7 +56,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("GET with the tag = %d %q, want 304", got.status, got.body)
 		}
 		put("prompts/system.md", "x", "If-None-Match: *").wantProblem(t, "PUT of what is there", http.StatusPreconditionFailed, "already")
-		put("prompts/system.md", "x", `If-Match: "other"`).wantProblem(t, "PUT with another tag", http.StatusPreconditionFailed, "another one")
+		put("prompts/system.md", "x", `If-Match: "other"`).wantProblem(t, "PUT with another tag", http.StatusPreconditionFailed, "not the one that this request expects")
 		put("prompts/system.md", "x", `If-Match: other`).wantProblem(t, "PUT with no tag", http.StatusBadRequest, "entity tags")
 		if got := put("prompts/system.md", "x", "If-Match: "+first.ETag); got.status != http.StatusOK || got.header.Get("ETag") == first.ETag {
 			t.Errorf("PUT with the tag = %d %s, want 200 and another tag", got.status, got.body)
@@ -73,7 +73,7 @@ func TestFiles(t *testing.T) {
 				t.Errorf("GET %s = %d of type %s, %s", path, got.status, got.header.Get("Content-Type"), got.header.Get("Content-Disposition"))
 			}
 		}
-		a.do(http.MethodDelete, base+"/a.html", "", "If-Match: "+first.ETag).wantProblem(t, "DELETE with another tag", http.StatusPreconditionFailed, "another one")
+		a.do(http.MethodDelete, base+"/a.html", "", "If-Match: "+first.ETag).wantProblem(t, "DELETE with another tag", http.StatusPreconditionFailed, "not the one that this request expects")
 		if got := a.do(http.MethodDelete, base+"/a.html", ""); got.status != http.StatusNoContent {
 			t.Errorf("DELETE = %d %s, want 204", got.status, got.body)
 		}

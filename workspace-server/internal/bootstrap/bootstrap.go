@@ -1,5 +1,5 @@
-// Package bootstrap gives a new installation its first key: a token of an
-// administrator, in a file that only the server's user can read.
+// Package bootstrap gives a new installation its first administrator's token, in a
+// file that only the server's user can read.
 package bootstrap
 
 import (
@@ -18,23 +18,25 @@ import (
 // File is the name of the token's file in the state directory.
 const File = "admin-token"
 
-// Store is where tokens are kept.
+// Store stores tokens.
 type Store interface {
 	HasAdmin(ctx context.Context) (bool, error)
+	// EnsureToken stores a token unless it is stored, and reports whether the
+	// server accepts it.
 	EnsureToken(ctx context.Context, t token.Token, hash string) (good bool, err error)
 }
 
-// Result says what there is.
+// Result describes the file.
 type Result struct {
-	Path string // of the file; empty: there is none
+	Path string // empty if there is no file
 	Made bool   // by this call
-	Good bool   // the token in the file is accepted
+	Good bool   // the server accepts the token in it
 }
 
-// Admin makes the first token of an administrator, unless there is one. Always
-// says that the file is wanted whatever tokens there are. The file is written
-// before the token is stored, so that a crash in between loses nothing: a file
-// that is there is taken as it is, also by a new database.
+// Admin makes the first administrator's token unless there is one; with always it
+// makes the file whatever tokens there are. It writes the file before it stores
+// the token, and stores the token of a file that exists, so that neither a crash
+// in between nor a new database loses it.
 func Admin(ctx context.Context, dir string, always bool, s Store) (Result, error) {
 	r := Result{Path: filepath.Join(dir, File)}
 	secret, err := read(r.Path)
@@ -45,7 +47,7 @@ func Admin(ctx context.Context, dir string, always bool, s Store) (Result, error
 		if r.Made, err = private.Create(r.Path, []byte(token.NewSecret()+"\n")); err != nil {
 			return Result{}, fmt.Errorf("write the administrator's token to the state directory (STATE_DIRECTORY): %w", err)
 		}
-		secret, err = read(r.Path) // another server's, if that was faster
+		secret, err = read(r.Path) // maybe of another server, which was faster
 	}
 	if err != nil {
 		return Result{}, err
@@ -65,7 +67,7 @@ func read(path string) (token.Secret, error) {
 	}
 	text = bytes.TrimSpace(text)
 	if !token.IsSecret(string(text)) {
-		return "", fmt.Errorf("there is no token in %s: remove the file, and start the server again for another one", path)
+		return "", fmt.Errorf("there is no token in %s: remove the file, and restart the server to make another token", path)
 	}
 	return token.Secret(text), nil
 }

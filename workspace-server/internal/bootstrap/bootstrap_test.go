@@ -52,7 +52,7 @@ func TestAdmin(t *testing.T) {
 		}
 		elsewhere := t.TempDir()
 		if r, err := bootstrap.Admin(t.Context(), elsewhere, false, s); err != nil || r != (bootstrap.Result{}) {
-			t.Errorf("Admin() where there is no file, beside an administrator = %+v, %v, want nothing", r, err)
+			t.Errorf("Admin() without a file, with an administrator = %+v, %v, want nothing", r, err)
 		}
 		if r, err := bootstrap.Admin(t.Context(), elsewhere, true, s); err != nil || !r.Made || !r.Good {
 			t.Errorf("Admin(always) = %+v, %v, want a file", r, err)
@@ -73,7 +73,7 @@ func TestAdmin(t *testing.T) {
 	})
 }
 
-// A file of before a crash, or of before the database was replaced, is good.
+// The server accepts a file from before a crash or a new database.
 func TestAdminTakesWhatIsThere(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s, dir, secret := open(t, database), t.TempDir(), token.NewSecret()

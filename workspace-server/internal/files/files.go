@@ -1,7 +1,7 @@
-// Package files keeps the files of each workspace that its agent sees as
-// /configs. The agent may change them as well, and is not trusted: whatever it
-// puts there, nothing outside the directory is read or written, and nothing
-// that is not a file is opened on purpose.
+// Package files stores the files of each workspace, which its agent sees as
+// /configs. The agent may change them and is not trusted: whatever it puts there,
+// the server reads and writes nothing outside the directory, and opens nothing on
+// purpose that is not a file.
 package files
 
 import (
@@ -20,49 +20,49 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// The agent may run as another user, in a container, so that everybody may read
-// its files. They are below directories that only the server's user may enter:
-// the mode shows where the directory is mounted, and nowhere else.
+// The agent may run as another user, in a container, so everyone may read its
+// files. They are below directories that only the server's user may enter, so the
+// mode matters only where the directory is mounted.
 const (
 	modeDir  = 0o755
 	modeFile = 0o644
 )
 
-// What there is in the directory of a workspace.
+// The contents of a workspace's directory.
 const (
 	configs = "configs" // the files
-	seeded  = "seeded"  // there once the files of the template have been copied
+	seeded  = "seeded"  // exists once the template's files are copied
 )
 
-// temporary begins the name of a file that is being written. It is in the
-// workspace's own directory, since only there os.Root can rename it; whoever
-// holds the lock may remove it.
+// temporary begins the name of a file that a server is writing. The file is in
+// the workspace's own directory, since os.Root can rename it only there; who holds
+// the lock may remove it.
 const temporary = ".workspace-server-"
 
 // Dir is a directory with one directory for each workspace.
 type Dir struct{ path string }
 
-// New returns the files that are kept in a state directory.
+// New returns the files in a state directory.
 func New(stateDirectory string) Dir { return Dir{filepath.Join(stateDirectory, "workspaces")} }
 
-// File is what is known of a file.
+// File describes a file.
 type File struct {
 	Path     string `json:"path"`
 	Size     int64  `json:"size"`
-	Modified int64  `json:"modified"`       // epoch milliseconds
-	ETag     string `json:"etag,omitempty"` // of the content; empty: the file cannot be read here
+	Modified int64  `json:"modified"`       // milliseconds since 1970
+	ETag     string `json:"etag,omitempty"` // of the content; empty if the server cannot read the file
 }
 
-// Listing is the files of a workspace, in the order of their paths. It is not
-// complete if the agent made more than there may be, or files that cannot be
-// named or reached from here.
+// Listing is the files of a workspace, ordered by path. It is not complete if the
+// agent made more files than allowed, or files that the server cannot name or
+// reach.
 type Listing struct {
 	Items    []File `json:"items"`
 	Complete bool   `json:"complete"`
 }
 
-// Condition is what a change depends on: entity tags, as the headers If-Match
-// and If-None-Match have them. Nil is no condition, and * is any file.
+// Condition is what a change depends on: the entity tags of the headers If-Match
+// and If-None-Match. Nil is no condition, and * is any file.
 type Condition struct{ Match, NoneMatch []string }
 
 // check fails with Stale.
@@ -76,11 +76,11 @@ func (c Condition) check(name string, exists bool, etag string) error {
 	}
 	switch {
 	case c.Match != nil && !exists:
-		return workspace.Errorf(workspace.Stale, "There is no file %.80q any more, or not yet.", name)
+		return workspace.Errorf(workspace.Stale, "There is no file %.80q now.", name)
 	case c.Match != nil && !has(c.Match):
-		return workspace.Errorf(workspace.Stale, "The file %.80q is another one than this was meant for. Get it again, and decide anew.", name)
+		return workspace.Errorf(workspace.Stale, "The file %.80q is not the one that this request expects. Get it again, then decide anew.", name)
 	case c.NoneMatch != nil && has(weak):
-		return workspace.Errorf(workspace.Stale, "There is a file %.80q already.", name)
+		return workspace.Errorf(workspace.Stale, "There is already a file %.80q.", name)
 	}
 	return nil
 }
@@ -90,8 +90,8 @@ func etagOf(body []byte) string {
 	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 
-// Make makes the directory of a workspace's files, if it is not there, and
-// returns its path.
+// Make makes the directory of a workspace's files unless it exists, and returns
+// its path.
 func (d Dir) Make(id string) (string, error) {
 	release, err := d.hold(id)
 	if err != nil {
@@ -105,12 +105,12 @@ func (d Dir) Make(id string) (string, error) {
 	return filepath.Join(d.path, id, configs), root.Close()
 }
 
-// make returns the directory of a workspace that is held.
+// make makes and opens the directory of a workspace that the caller holds.
 func (d Dir) make(id string) (*os.Root, error) {
 	dir := filepath.Join(d.path, id, configs)
 	switch err := os.Mkdir(dir, modeDir); {
 	case err == nil:
-		// The umask may have taken something away.
+		// The umask may have removed bits.
 		if err := os.Chmod(dir, modeDir); err != nil {
 			return nil, fail("make the directory of a workspace", "", err)
 		}
@@ -121,7 +121,7 @@ func (d Dir) make(id string) (*os.Root, error) {
 	return root, fail("open the directory of a workspace", "", err)
 }
 
-// open returns the directory of a workspace, nil if it is not there.
+// open opens the directory of a workspace, and returns nil if there is none.
 func (d Dir) open(id string) (*os.Root, error) {
 	if !workspace.IsID(id) {
 		return nil, workspace.Errorf(workspace.NotFound, "There is no workspace %.80q.", id)
@@ -133,9 +133,8 @@ func (d Dir) open(id string) (*os.Root, error) {
 	return root, fail("open the directory of a workspace", "", err)
 }
 
-// hold makes the directory of a workspace and keeps all others from changing
-// what the server keeps in it until release is called. Readers need no lock:
-// what they see is there whole.
+// hold makes the directory of a workspace, and keeps other servers from changing
+// it until release is called. Readers need no lock, since files appear whole.
 func (d Dir) hold(id string) (release func(), err error) {
 	if !workspace.IsID(id) {
 		return nil, workspace.Errorf(workspace.NotFound, "There is no workspace %.80q.", id)
@@ -155,7 +154,7 @@ func (d Dir) hold(id string) (release func(), err error) {
 		if err := lock(f); err != nil {
 			return nil, fail("lock the directory of a workspace", "", errors.Join(err, f.Close()))
 		}
-		// Whoever had it before may have removed it.
+		// The previous holder may have removed it.
 		held, err := f.Stat()
 		now, nowErr := os.Stat(dir)
 		if err == nil && nowErr == nil && os.SameFile(held, now) {
@@ -168,7 +167,7 @@ func (d Dir) hold(id string) (release func(), err error) {
 	}
 }
 
-// List returns the files of a workspace, of which there may be none.
+// List returns the files of a workspace. There may be none.
 func (d Dir) List(id string) (Listing, error) {
 	list := Listing{Items: []File{}, Complete: true}
 	root, err := d.open(id)
@@ -199,8 +198,8 @@ func (d Dir) List(id string) (Listing, error) {
 	return list, nil
 }
 
-// Read returns a file. It fails with Invalid when that is no path, with
-// NotFound, and with Conflict when the file is too large.
+// Read returns a file. It fails with Invalid if name is not a path, with NotFound,
+// and with Conflict if the file is too large.
 func (d Dir) Read(id, name string) (File, []byte, error) {
 	if err := checkPath(name); err != nil {
 		return File{}, nil, err
@@ -220,8 +219,8 @@ func (d Dir) Read(id, name string) (File, []byte, error) {
 }
 
 // Write writes a file, whole or not at all, and reports whether it is new. It
-// fails with Invalid when that is no path or no file, with Stale, and with
-// Conflict when there is something else in its place or too much in all.
+// fails with Invalid if name is not a path or body is too large, with Stale, and
+// with Conflict if something else is in its place or all files would be too much.
 func (d Dir) Write(id, name string, body []byte, cond Condition) (File, bool, error) {
 	if err := checkPath(name); err != nil {
 		return File{}, false, err
@@ -245,7 +244,7 @@ func (d Dir) Write(id, name string, body []byte, cond Condition) (File, bool, er
 		return File{}, false, err
 	}
 	if info != nil && !info.Mode().IsRegular() {
-		return File{}, false, workspace.Errorf(workspace.Conflict, "There is something at %.80q that is not a file.", name)
+		return File{}, false, workspace.Errorf(workspace.Conflict, "%.80q is not a file.", name)
 	}
 	if err := cond.check(name, info != nil, etagAt(root, name, info)); err != nil {
 		return File{}, false, err
@@ -260,9 +259,9 @@ func (d Dir) Write(id, name string, body []byte, cond Condition) (File, bool, er
 	return File{name, int64(len(body)), modified, etagOf(body)}, info == nil, nil
 }
 
-// Delete deletes a file, and the directories that are empty without it. A link,
-// or whatever else an agent made, can be deleted too. It fails with Invalid
-// when that is no path, with NotFound, and with Stale.
+// Delete deletes a file, and the directories that are empty without it. It also
+// deletes links and whatever else an agent made. It fails with Invalid if name is
+// not a path, with NotFound, and with Stale.
 func (d Dir) Delete(id, name string, cond Condition) error {
 	if err := checkPath(name); err != nil {
 		return err
@@ -295,7 +294,7 @@ func (d Dir) Delete(id, name string, cond Condition) error {
 	return fail("delete a file", name, remove(root, name))
 }
 
-// Remove removes all files of a workspace for good. There may be none.
+// Remove removes all files of a workspace. There may be none.
 func (d Dir) Remove(id string) error {
 	if workspace.IsID(id) {
 		if _, err := os.Lstat(filepath.Join(d.path, id)); errors.Is(err, fs.ErrNotExist) {
@@ -310,11 +309,10 @@ func (d Dir) Remove(id string) error {
 	return fail("remove the files of a workspace", "", os.RemoveAll(filepath.Join(d.path, id)))
 }
 
-// Seed copies the files of a template to a workspace, once: from then on they
-// are the workspace's own. It may be called again, at the same time or after a
-// crash at any step, and leaves alone what is there. It fails with Invalid when
-// the template holds what no workspace may, and with Conflict when something is
-// in the way.
+// Seed copies a template's files to a workspace, once: from then on they are the
+// workspace's own. Callers may repeat it, at the same time or after a crash at any
+// step; it leaves alone what exists. It fails with Invalid if no workspace may
+// have the template's files, and with Conflict if something is in the way.
 func (d Dir) Seed(id string, template fs.FS) error {
 	release, err := d.hold(id)
 	if err != nil {
@@ -323,7 +321,7 @@ func (d Dir) Seed(id string, template fs.FS) error {
 	defer release()
 	done := filepath.Join(d.path, id, seeded)
 	if _, err := os.Lstat(done); !errors.Is(err, fs.ErrNotExist) {
-		return fail("look whether a workspace has its template's files", "", err)
+		return fail("check whether a workspace has its template's files", "", err)
 	}
 	all, err := tree.Read(template)
 	if err != nil {
@@ -362,10 +360,10 @@ func (d Dir) Seed(id string, template fs.FS) error {
 	return nil
 }
 
-// checkPath keeps clients from the files that are being written.
+// checkPath keeps clients from the files that a server is writing.
 func checkPath(name string) error {
 	if strings.HasPrefix(name, temporary) {
-		return workspace.Errorf(workspace.Invalid, "The path %.80q cannot be used: names that begin with %q are the server's.", name, temporary)
+		return workspace.Errorf(workspace.Invalid, "The path %.80q cannot be used: names that begin with %q belong to the server.", name, temporary)
 	}
 	return tree.CheckPath(name)
 }
@@ -374,7 +372,7 @@ func none(name string) error {
 	return workspace.Errorf(workspace.NotFound, "There is no file %.80q.", name)
 }
 
-// errOr returns err, or another error if that is nil.
+// errOr returns err, or other if err is nil.
 func errOr(err, other error) error {
 	if err != nil {
 		return err
@@ -382,8 +380,8 @@ func errOr(err, other error) error {
 	return other
 }
 
-// fail gives err a kind and says what was tried. It returns nil for nil, and
-// leaves errors of the domain as they are.
+// fail gives err a kind and says what the server was doing. It returns nil for
+// nil, and leaves errors of the domain alone.
 func fail(doing, name string, err error) error {
 	if err == nil {
 		return nil

@@ -14,13 +14,12 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Everything here goes through os.Root, which refuses to leave the directory
-// even when a link takes a name's place between two calls. That a path has no
-// links is looked at as well, so that one file has one path; but nothing relies
-// on it.
+// All access goes through os.Root, which refuses to leave the directory even if a
+// link takes a name's place between two calls. The code also refuses paths with
+// links, so that one file has one path, but safety does not rely on that.
 
-// look returns what is at a path, nil for nothing. It fails with the given kind
-// when a name on the way to it is something else than a directory.
+// look returns what is at a path, nil for nothing. It fails with kind if a name
+// on the way is not a directory.
 func look(root *os.Root, name string, kind workspace.Kind) (fs.FileInfo, error) {
 	for end := 0; ; end++ {
 		if next := strings.IndexByte(name[end:], '/'); next >= 0 {
@@ -37,15 +36,15 @@ func look(root *os.Root, name string, kind workspace.Kind) (fs.FileInfo, error) 
 		case end == len(name):
 			return info, nil
 		case !info.IsDir():
-			return nil, workspace.Errorf(kind, "%.80q is not a directory, so that nothing can be in it.", name[:end])
+			return nil, workspace.Errorf(kind, "%.80q is not a directory, so nothing can be in it.", name[:end])
 		}
 	}
 }
 
-// read returns a file. It looks before it opens and again at what it opened:
-// a pipe must not keep it waiting, and a device must not be read.
+// read returns a file. It looks before it opens, so that it never waits for a
+// pipe, and again at what it has opened, so that it never reads a device.
 func read(root *os.Root, name string) (File, []byte, error) {
-	irregular := workspace.Errorf(workspace.NotFound, "There is something at %.80q that is not a file.", name)
+	irregular := workspace.Errorf(workspace.NotFound, "%.80q is not a file.", name)
 	info, err := root.Lstat(name)
 	if err == nil && !info.Mode().IsRegular() {
 		err = irregular
@@ -70,12 +69,12 @@ func read(root *os.Root, name string) (File, []byte, error) {
 	case err != nil:
 		return File{}, nil, fail("read", name, err)
 	case len(body) > tree.MaxFile:
-		return File{}, nil, workspace.Errorf(workspace.Conflict, "The file %.80q is larger than %d MiB, and cannot be read here.", name, tree.MaxFile>>20)
+		return File{}, nil, workspace.Errorf(workspace.Conflict, "The file %.80q is larger than %d MiB, which is the most that the server reads.", name, tree.MaxFile>>20)
 	}
 	return File{name, int64(len(body)), info.ModTime().UnixMilli(), etagOf(body)}, body, nil
 }
 
-// etagAt returns the tag of a file, empty if there is none that can be read.
+// etagAt returns the tag of a file, empty if the server cannot read it.
 func etagAt(root *os.Root, name string, info fs.FileInfo) string {
 	if info == nil || !info.Mode().IsRegular() {
 		return ""
@@ -87,8 +86,8 @@ func etagAt(root *os.Root, name string, info fs.FileInfo) string {
 	return file.ETag
 }
 
-// walk calls visit with each file. It returns how many files and directories it
-// saw, and whether it came to all of them.
+// walk calls visit with each file. It returns the number of files and directories
+// that it saw, and whether it saw all.
 func walk(root *os.Root, visit func(name string, info fs.FileInfo)) (entries int, complete bool, err error) {
 	complete = true
 	for dirs := []string{"."}; len(dirs) > 0; dirs = dirs[1:] {
@@ -136,12 +135,12 @@ func namesIn(root *os.Root, dir string, limit int) ([]string, error) {
 	return names, err
 }
 
-// room fails with Conflict when there would be too much with files of these
-// sizes, some of which may take the place of others.
+// room fails with Conflict if files of these sizes, some of which may replace
+// others, would be too much.
 func room(root *os.Root, sizes map[string]int64) error {
 	files := len(sizes)
 	var total int64
-	var added int // at most
+	var added int // at most, directories included
 	for name, size := range sizes {
 		total += size
 		added += strings.Count(name, "/") + 1
@@ -153,7 +152,7 @@ func room(root *os.Root, sizes map[string]int64) error {
 		}
 	})
 	if err != nil {
-		return fail("look how many files there are", "", err)
+		return fail("count the files", "", err)
 	}
 	if entries+added > tree.MaxEntries {
 		return workspace.Errorf(workspace.Conflict, "There would be more than %d files and directories. Delete some first.", tree.MaxEntries)
@@ -161,7 +160,8 @@ func room(root *os.Root, sizes map[string]int64) error {
 	return tree.CheckRoom(files, total)
 }
 
-// put writes a file and returns when it was modified. Directories are made.
+// put writes a file, makes the directories on the way, and returns the time of
+// the modification.
 func put(root *os.Root, name string, body []byte) (modified int64, err error) {
 	if err := clean(root); err != nil {
 		return 0, err
@@ -173,12 +173,12 @@ func put(root *os.Root, name string, body []byte) (modified int64, err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = root.Remove(temp) // it may be gone
+			_ = root.Remove(temp) // it may not exist any more
 		}
 	}()
 	_, err = f.Write(body)
 	info, statErr := f.Stat()
-	// The umask may have taken something away.
+	// The umask may have removed bits.
 	if err := errors.Join(err, statErr, f.Chmod(modeFile), f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
@@ -191,7 +191,7 @@ func put(root *os.Root, name string, body []byte) (modified int64, err error) {
 	return info.ModTime().UnixMilli(), sync(root, path.Dir(name))
 }
 
-// clean removes what a server left that ended while it wrote.
+// clean removes what a server left when it ended in the middle of a write.
 func clean(root *os.Root) error {
 	names, err := namesIn(root, ".", tree.MaxEntries)
 	for _, name := range names {
@@ -224,7 +224,7 @@ func makeParents(root *os.Root, name string) error {
 	return nil
 }
 
-// remove removes what is at a path, and the directories that are then empty.
+// remove removes what is at a path, and the directories that are empty then.
 func remove(root *os.Root, name string) error {
 	if err := root.Remove(name); err != nil {
 		return err
@@ -236,7 +236,7 @@ func remove(root *os.Root, name string) error {
 	return sync(root, dir)
 }
 
-// sync has a directory keep its names through a power cut.
+// sync makes a directory's names survive a power cut.
 func sync(root *os.Root, dir string) error {
 	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -245,8 +245,8 @@ func sync(root *os.Root, dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// kindOf tells the system's errors apart. One without a number of the system's
-// is os.Root's own: a link leads out.
+// kindOf returns the kind of an error of the system, and what clients read. An
+// error without a number is os.Root's own: a link leads out.
 func kindOf(err error) (workspace.Kind, string) {
 	const changed = "The agent changed the directory at the same time. Try again."
 	number, ok := errors.AsType[syscall.Errno](err)
@@ -261,9 +261,9 @@ func kindOf(err error) (workspace.Kind, string) {
 		syscall.EOPNOTSUPP: // a link took the place of what is given its mode
 		return workspace.Conflict, changed
 	case syscall.EACCES, syscall.EPERM:
-		return workspace.Conflict, "The agent made this in such a way that the server may not use it."
+		return workspace.Conflict, "The agent has taken the server's right to this file or directory. Let the agent give it back, or delete it."
 	case syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE:
-		return workspace.Unavailable, "The server has no room for this at the moment."
+		return workspace.Unavailable, "The server has no space left for this. Try again later."
 	}
 	return workspace.Internal, ""
 }

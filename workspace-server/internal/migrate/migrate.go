@@ -1,5 +1,5 @@
-// Package migrate brings a database's schema up to date. Any number of servers
-// may do so at once.
+// Package migrate brings a database's schema up to date. Any number of servers may
+// do this at once.
 package migrate
 
 import (
@@ -32,16 +32,16 @@ type migration struct {
 
 const selectApplied = `SELECT name, checksum FROM schema_migrations`
 
-// Run applies the files that db lacks, in the order of their names, each in
-// one transaction with its record, and returns the names of those it applied.
-// When there is nothing to do, it makes one query. It changes nothing when the
-// database was migrated by other files than these: edited, or newer.
+// Run applies the files that db lacks, in the order of their names, each in one
+// transaction with its record, and returns their names. If there is nothing to do,
+// it makes one query. It changes nothing if the files that were applied to db are
+// newer, or were edited since.
 func Run(ctx context.Context, db Database, files fs.FS) ([]string, error) {
 	want, err := read(files)
 	if err != nil {
 		return nil, err
 	}
-	// An error means that there is no table yet, or else comes again below.
+	// An error means that there is no table yet; any other one returns below.
 	if applied, err := query(ctx, db); err == nil {
 		if todo, err := pending(want, applied); err != nil || len(todo) == 0 {
 			return nil, err
@@ -137,8 +137,8 @@ func scan(rows *sql.Rows) ([]migration, error) {
 	return all, rows.Err()
 }
 
-// pending returns the wanted migrations that are not applied. Those that are
-// applied have to be the first of the wanted ones, unchanged.
+// pending returns the migrations that are not applied. Those that are applied must
+// be the first ones, unchanged.
 func pending(want, applied []migration) ([]migration, error) {
 	known := make(map[string]string, len(want))
 	for _, m := range want {
@@ -147,14 +147,13 @@ func pending(want, applied []migration) ([]migration, error) {
 	for i, m := range applied {
 		switch checksum, ok := known[m.name]; {
 		case !ok:
-			return nil, fmt.Errorf("the database has migration %s, which this binary does not know: "+
-				"the database is newer; run a newer workspace-server, or give it a clean database", m.name)
+			return nil, fmt.Errorf("the database is newer: it has migration %s, which this program lacks; "+
+				"run a newer workspace-server, or give it a clean database", m.name)
 		case checksum != m.checksum:
 			return nil, fmt.Errorf("migration %s was edited after it was applied to this database: "+
-				"restore the file and put the change into a new one, or start with a clean database", m.name)
+				"restore the file and write a new one for the change, or start with a clean database", m.name)
 		case want[i].name != m.name:
-			return nil, fmt.Errorf("migration %s comes before %s, which was applied already: "+
-				"give it a later name", want[i].name, m.name)
+			return nil, fmt.Errorf("migration %s comes before %s, which is already applied: give it a later name", want[i].name, m.name)
 		}
 	}
 	return want[len(applied):], nil

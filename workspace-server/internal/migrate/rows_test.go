@@ -163,10 +163,9 @@ func versions() map[string]version {
 	}
 }
 
-// TestRowsOfBefore migrates a database from each version that there was, with
-// rows in all of its tables. They stay as they are, a present server reads
-// them, and it can go on with them.
-func TestRowsOfBefore(t *testing.T) {
+// TestOldRows migrates a database from each earlier version, with rows in all
+// tables. The rows stay as they are, and the present server reads and uses them.
+func TestOldRows(t *testing.T) {
 	names, err := fs.Glob(migrations.Files, "*.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -200,8 +199,8 @@ func TestRowsOfBefore(t *testing.T) {
 	}
 }
 
-// A server of before goes on for a while after a new one has migrated.
-func TestServersOfBefore(t *testing.T) {
+// An older server goes on for a while after a new one has migrated.
+func TestOldServers(t *testing.T) {
 	names, err := fs.Glob(migrations.Files, "*.sql")
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,5 @@
-// Package private keeps small files that nobody but the server's user may
-// read, and directories. Each file is there whole or not at all, whatever ends
-// the server.
+// Package private writes and reads small files that only the server's user may
+// read. A file exists whole or not at all, whatever ends the server.
 package private
 
 import (
@@ -11,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-// maxSize bounds what is read: whatever is larger is no file of ours.
+// maxSize is the largest file, in bytes, that Read accepts: ours are smaller.
 const maxSize = 1 << 20
 
-// Read returns a file's text. It fails with fs.ErrNotExist, and when others
-// than the user may read the file.
+// Read returns a file's text. It fails with fs.ErrNotExist, and if anyone but the
+// user may read the file.
 func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -27,11 +26,11 @@ func Read(path string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no file", path)
+		return nil, fmt.Errorf("%s is not a file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("others may read %s: run 'chmod 600 %s', and replace what is in it if they might have", path, path)
+		return nil, fmt.Errorf("others may read %s: run 'chmod 600 %s', and replace its content if someone may have read it", path, path)
 	case info.Size() > maxSize:
-		return nil, fmt.Errorf("%s is too large to be what it is taken for", path)
+		return nil, fmt.Errorf("%s is larger than %d bytes, so it is not a file of this program", path, maxSize)
 	}
 	text := make([]byte, info.Size())
 	n, err := f.ReadAt(text, 0)
@@ -41,9 +40,9 @@ func Read(path string) ([]byte, error) {
 	return text[:n], nil
 }
 
-// Directory makes a directory with those that it is in, unless it is there, also
-// while others make and remove the same one: os.MkdirAll fails with fs.ErrExist
-// when it is removed just after another has made it.
+// Directory makes a directory and its parents unless they exist, also while others
+// make and remove them: os.MkdirAll fails with fs.ErrExist if another process makes
+// the directory and then removes it.
 func Directory(path string) error {
 	for {
 		err := os.MkdirAll(path, 0o700)
@@ -56,11 +55,11 @@ func Directory(path string) error {
 	}
 }
 
-// Create writes a new file and reports whether it did: one that is there is
-// left alone, also if another process has just made it. Directories are made.
+// Create writes a new file and reports whether it did: it leaves an existing file
+// alone, also one that another process has just made. It makes the directories.
 func Create(path string, text []byte) (made bool, err error) {
 	err = write(path, text, func(temporary string) error {
-		defer os.Remove(temporary) // what it names has another name by then
+		defer os.Remove(temporary) // the file keeps its other name
 		return os.Link(temporary, path)
 	})
 	if errors.Is(err, fs.ErrExist) {
@@ -69,12 +68,12 @@ func Create(path string, text []byte) (made bool, err error) {
 	return err == nil, err
 }
 
-// Replace writes a file, in the place of one that may be there.
+// Replace writes a file, and replaces one that exists.
 func Replace(path string, text []byte) error {
 	return write(path, text, func(temporary string) error { return os.Rename(temporary, path) })
 }
 
-// write makes a file beside path, which place puts there.
+// write makes a file beside path, which place then gives its name.
 func write(path string, text []byte, place func(temporary string) error) error {
 	dir := filepath.Dir(path)
 	if err := Directory(dir); err != nil {
@@ -89,13 +88,13 @@ func write(path string, text []byte, place func(temporary string) error) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := place(f.Name()); err != nil {
-		_ = os.Remove(f.Name()) // it may be gone
+		_ = os.Remove(f.Name()) // it may not exist any more
 		return err
 	}
 	return sync(dir)
 }
 
-// sync has a directory keep its names through a power cut.
+// sync makes a directory's names survive a power cut.
 func sync(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

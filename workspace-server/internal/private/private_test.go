@@ -48,7 +48,7 @@ func TestCreateAndReplace(t *testing.T) {
 	}
 }
 
-// Of many that create at once one wins, and nobody sees half a file.
+// Of many that create at once one wins, and no one sees half a file.
 func TestCreateAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	var made atomic.Int64

@@ -77,7 +77,7 @@ func TestImportDirections(t *testing.T) {
 func TestNothingHeavyIsLinked(t *testing.T) {
 	heavy := map[string]string{
 		"html/template": "the API answers JSON",
-		"text/template": "it keeps the linker from dropping methods that nobody calls",
+		"text/template": "it keeps the linker from dropping methods that no one calls",
 		"testing":       "it is for tests",
 		"plugin":        "it keeps the linker from dropping anything",
 		"net/rpc":       "nothing speaks it",

@@ -182,7 +182,7 @@ func atOnce(a, b func() error) (errA, errB error) {
 	return errA, errB
 }
 
-// A server of before there was a hierarchy leaves no child without its parent.
+// A server from before hierarchies leaves no child without its parent.
 func TestReferencesHold(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)

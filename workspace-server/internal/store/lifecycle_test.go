@@ -38,8 +38,8 @@ func claimOne(t *testing.T, s *store.Store) workspace.Claim {
 	return claims[0]
 }
 
-// TestEveryStateIsStored: a state that the schema refuses would be found by
-// nobody until it occurs.
+// TestEveryStateIsStored: no one would notice a state that the schema refuses
+// until it occurs.
 func TestEveryStateIsStored(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
@@ -240,7 +240,7 @@ func TestRemovals(t *testing.T) {
 			t.Fatalf("ClaimRemovals() = %+v, want it again", second)
 		}
 		if err := s.Removed(t.Context(), first[0]); workspace.KindOf(err) != workspace.Conflict {
-			t.Errorf("Removed() with a claim of before = %v, want Conflict", err)
+			t.Errorf("Removed() with an earlier claim = %v, want Conflict", err)
 		}
 		if err := s.Removed(t.Context(), second[0]); err != nil || len(claim()) != 0 {
 			t.Errorf("Removed() = %v, want it to be done", err)

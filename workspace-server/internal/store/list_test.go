@@ -201,7 +201,7 @@ func TestListPagesAreStable(t *testing.T) {
 	})
 }
 
-// A row that a server of before wrote is found by its name too.
+// A row that an older server wrote is found by its name too.
 func TestListFindsOldRows(t *testing.T) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
@@ -216,10 +216,10 @@ func TestListFindsOldRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := names(t, s, workspace.Filter{Text: "old one", Parent: workspace.NoParent}); !slices.Equal(got, []string{"An Old One"}) {
-			t.Errorf("List of a row of before = %q, want it", got)
+			t.Errorf("List of an old row = %q, want it", got)
 		}
 		if w, err := s.Get(t.Context(), "ws_old"); err != nil || w.Labels == nil || w.Parent != "" {
-			t.Errorf("Get of a row of before = %+v, %v, want a root without labels", w, err)
+			t.Errorf("Get of an old row = %+v, %v, want a root without labels", w, err)
 		}
 	})
 }

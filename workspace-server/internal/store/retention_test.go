@@ -145,7 +145,7 @@ func TestRemoveEventsWhileTheyAreRead(t *testing.T) {
 				}
 				for _, e := range events {
 					if e.Seq != after+1 {
-						t.Errorf("event %d follows event %d, and nobody said that others are gone", e.Seq, after)
+						t.Errorf("event %d follows event %d, and no error said that others are gone", e.Seq, after)
 						return
 					}
 					after = e.Seq

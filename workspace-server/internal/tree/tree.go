@@ -1,6 +1,5 @@
-// Package tree says what a directory of files may hold that comes from
-// outside: how its files are named, how large they are, and how many; and reads
-// one whole.
+// Package tree limits directories that come from outside: the names, the sizes and
+// the number of their files. It also reads such a directory as a whole.
 package tree
 
 import (
@@ -17,7 +16,7 @@ import (
 	"workspace-server/internal/workspace"
 )
 
-// Limits of a directory. A path counts from the directory on.
+// Limits of a directory. Paths begin below it.
 const (
 	MaxFile  = 1 << 20  // bytes in a file
 	MaxTotal = 16 << 20 // bytes in all files
@@ -26,12 +25,12 @@ const (
 	MaxName  = 255  // bytes in a name
 	MaxPath  = 1024 // bytes in a path
 
-	// MaxEntries bounds what is looked at, directories included.
+	// MaxEntries is how many files and directories the server looks at.
 	MaxEntries = 4 * MaxFiles
 )
 
-// CheckPath refuses whatever is not names with single slashes between them,
-// which mean the same file to everybody. It fails with Invalid.
+// CheckPath accepts names with single slashes between them, which mean the same
+// file to everyone, and fails with Invalid on all else.
 func CheckPath(name string) error {
 	wrong := func(format string, args ...any) error {
 		return workspace.Errorf(workspace.Invalid, "The path %.80q cannot be used: %s.", name, fmt.Sprintf(format, args...))
@@ -60,12 +59,12 @@ func CheckPath(name string) error {
 	}
 	// Some systems have names that are devices.
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return wrong("this system has another meaning for it")
+		return wrong("it means something else on this system")
 	}
 	return nil
 }
 
-// CheckRoom fails with Conflict when there would be more than there may be.
+// CheckRoom fails with Conflict if that many files or bytes are too many.
 func CheckRoom(files int, bytes int64) error {
 	switch {
 	case files > MaxFiles:
@@ -76,16 +75,16 @@ func CheckRoom(files int, bytes int64) error {
 	return nil
 }
 
-// File is a file that was read.
+// File is a file with its content.
 type File struct {
 	Path       string
 	Executable bool
 	Body       []byte
 }
 
-// Read returns all files of a directory, in the order of their paths. It fails
-// with Invalid on what is neither a file nor a directory, links included, and
-// when there is more than there may be.
+// Read returns all files of a directory, ordered by path. It fails with Invalid if
+// there is too much, or anything that is neither a file nor a directory, such as a
+// link.
 func Read(fsys fs.FS) ([]File, error) {
 	var all []File
 	var total int64
