@@ -11,20 +11,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"time"
 )
 
 // run runs the tests and copies what the go command says to the stream.
 func (o job) run(ctx context.Context, r *report, s *stream) error {
-	dir := filepath.Join(r.root, o.module)
-	if err := ignored(ctx, r, dir, o.packages); err != nil {
-		return fmt.Errorf("list the packages of %s: %w", o.module, err)
-	}
 	args := append([]string{"test", "-json", "-fullpath"}, o.flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, o.packages...)...)
-	cmd.Dir, cmd.Stderr = dir, s.errors
+	cmd.Dir, cmd.Stderr = filepath.Join(r.root, o.module), s.errors
 	cmd.Env = append(os.Environ(), o.env...)
 	// Its own group gets one signal, whoever sends it, and lets the tests
 	// remove what they made.
@@ -50,23 +45,6 @@ func (o job) run(ctx context.Context, r *report, s *stream) error {
 		r.fail(fmt.Sprintf("go test in %s: %v", o.module, waitErr))
 	}
 	return copyErr
-}
-
-// ignored notes the test files that are for other systems.
-func ignored(ctx context.Context, r *report, dir string, packages []string) error {
-	args := []string{"list", "-f", "{{range .IgnoredGoFiles}}{{$.ImportPath}} {{.}}\n{{end}}"}
-	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
-	cmd.Dir = dir
-	out, err := cmd.Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return fmt.Errorf("%w: %s", err, exit.Stderr)
-	}
-	for name := range strings.Lines(string(out)) {
-		if name = strings.TrimSpace(name); strings.HasSuffix(name, "_test.go") {
-			r.skip(name, "its build constraint is not met here")
-		}
-	}
-	return err
 }
 
 // copy copies the lines of one "go test -json" that runs in a module, with paths

@@ -49,22 +49,25 @@ main; on main what is not pushed. If that is nothing, the last commit.`)
 		return fmt.Errorf("there is no module %q; there are %s", *only, strings.Join(modules, ", "))
 	}
 	r := newReport(out, root, *pattern != "")
+	left := func(module string) bool { return *only != "" && module != *only }
+	for _, module := range modules {
+		if left(module) {
+			r.skip("module "+module, "-only "+*only)
+		}
+	}
 	var jobs []job
 	if *quick {
 		jobs, err = planQuick(ctx, r, modules)
+		jobs = slices.DeleteFunc(jobs, func(o job) bool { return left(o.module) })
 	} else {
-		jobs, err = planAll(ctx, r, modules)
+		jobs, err = planAll(ctx, r, slices.DeleteFunc(modules, left))
 	}
 	if err != nil {
 		return err
 	}
-	jobs = slices.DeleteFunc(jobs, func(o job) bool {
-		leave := *only != "" && o.module != *only
-		if leave {
-			r.skip("module "+o.module, "-only "+*only)
-		}
-		return leave
-	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if *pattern != "" {
 		for i := range jobs {
 			jobs[i].flags = append(jobs[i].flags, "-run", *pattern)
@@ -146,14 +149,26 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	}
 	var jobs []job
 	for _, module := range modules {
-		o := job{module: module, packages: []string{"./..."}, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
+		cached := job{module: module, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
+		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
 		if module == "e2e" {
-			// The go command's cache does not see the files outside of the module that
-			// these tests read. They often wait for containers: two packages at once
-			// keep two cores busy, and no more than that, so nothing times out.
-			o.flags = append(o.flags, "-count=1", "-p=2")
+			// They often wait for containers: two packages at once keep two cores busy,
+			// and no more than that, so nothing times out.
+			fresh.flags = append(fresh.flags, "-p=2")
 		}
-		jobs = append(jobs, o)
+		for _, p := range r.list(ctx, module) {
+			r.skipIgnored(p)
+			if reads(p) || module == "e2e" {
+				fresh.packages = append(fresh.packages, p.path)
+			} else {
+				cached.packages = append(cached.packages, p.path)
+			}
+		}
+		for _, o := range []job{cached, fresh} {
+			if len(o.packages) > 0 {
+				jobs = append(jobs, o)
+			}
+		}
 	}
 	return jobs, nil
 }

@@ -226,12 +226,15 @@ func TestModules(t *testing.T) {
 
 // TestBroken: what the go command cannot even start is a failure.
 func TestBroken(t *testing.T) {
-	root := repository(t, map[string]string{
-		"devloop/p_test.go": head + "import _ \"example.org/nowhere\"\n\nfunc TestA(t *testing.T) {}",
-		"devloop/go.mod":    "module devloop\n\ngo 1.26\n\nrequire example.org/nowhere v0.1.0\n\nreplace example.org/nowhere => ../nowhere\n",
-	})
-	if out, ok := said(t, root); ok || !strings.Contains(out, "nowhere") {
-		t.Errorf("runtests of a module that cannot be loaded succeeds: %v\n%s\nwant a failure that names nowhere", ok, out)
+	const imports = head + "import _ \"example.org/nowhere\"\n\nfunc TestA(t *testing.T) {}"
+	for name, tt := range map[string]struct{ mod, want string }{
+		"a dependency is missing": {"require example.org/nowhere v0.1.0\n\nreplace example.org/nowhere => ../nowhere\n", "devloop/p_test.go:5:8: example.org/nowhere@v0.1.0: "},
+		"go.mod is junk":          {"junk", "FAIL  list the packages of devloop: exit status 1: "},
+	} {
+		root := repository(t, map[string]string{"devloop/go.mod": "module devloop\n\ngo 1.26\n\n" + tt.mod, "devloop/p_test.go": imports})
+		if out, ok := said(t, root); ok || !strings.Contains(out, tt.want) || !strings.HasSuffix(out, "\n0 passed, 1 failed, 1 skipped\n") {
+			t.Errorf("%s: runtests succeeds: %v\n%s\nwant one failure: %s", name, ok, out, tt.want)
+		}
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 	"strings"
 )
 
-// readers are packages whose tests read files outside of their module, where
-// neither imports nor the go command's cache lead to. They are tested when a file
-// changed whose name starts with prefix. Of e2e, which starts containers and loops
-// for minutes, only these are quick.
+// readers are packages whose tests read files outside of their module, which
+// neither imports nor the go command's cache know. They run without that cache. With
+// -quick they run if a file changed whose name starts with prefix; of e2e, which
+// runs servers, loops and containers for minutes, only they do.
 var readers = []struct{ prefix, pkg string }{
 	{"", "e2e/static"},
 	{"", "workspace-server/internal/rules"},
@@ -37,6 +37,7 @@ type pkg struct {
 	tests        bool   // it has some
 	imports      []string
 	testImports  []string // of its tests
+	ignored      []string // files that are for other systems
 }
 
 // planQuick plans the tests of what changed.
@@ -47,11 +48,7 @@ func planQuick(ctx context.Context, r *report, modules []string) ([]job, error) 
 	}
 	var pkgs []pkg
 	for _, module := range modules {
-		found, err := listPackages(ctx, r.root, module)
-		if err != nil {
-			return nil, err
-		}
-		pkgs = append(pkgs, found...)
+		pkgs = append(pkgs, r.list(ctx, module)...)
 	}
 	chosen := choose(files, modules, pkgs)
 	var jobs []job
@@ -63,6 +60,7 @@ func planQuick(ctx context.Context, r *report, modules []string) ([]job, error) 
 		for _, p := range pkgs {
 			if p.module == module && p.tests && fits(p) {
 				o.packages = append(o.packages, p.path)
+				r.skipIgnored(p)
 			}
 		}
 		if len(o.packages) > 0 {
@@ -73,12 +71,12 @@ func planQuick(ctx context.Context, r *report, modules []string) ([]job, error) 
 		add(module, false, func(p pkg) bool { return chosen[p.path] && !reads(p) && !slow(p) })
 		add(module, true, func(p pkg) bool { return chosen[p.path] && reads(p) })
 	}
-	fmt.Fprintf(r.out, "%d files changed since %s\n", len(files), since)
+	fmt.Fprintf(r.out, "files changed since %s: %d\n", since, len(files))
 	r.skip("workspace-server on Postgres", "-quick")
 	r.skip("the race detector", "-quick")
 	for _, p := range pkgs {
 		if slow(p) && p.tests {
-			r.skip(p.path, "-quick: it starts containers or loops, and takes minutes")
+			r.skip(p.path, "-quick: it runs servers, loops or containers for minutes")
 		}
 	}
 	return jobs, nil
@@ -172,11 +170,11 @@ func owner(file, module string, byDir map[string]pkg) (pkg, bool) {
 
 // listPackages lists the packages of a module.
 func listPackages(ctx context.Context, root, module string) ([]pkg, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-json=ImportPath,Dir,Imports,TestImports,XTestImports,TestGoFiles,XTestGoFiles", "./...")
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-json=ImportPath,Dir,Imports,TestImports,XTestImports,TestGoFiles,XTestGoFiles,IgnoredGoFiles", "./...")
 	cmd.Dir = filepath.Join(root, module)
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, fmt.Errorf("list the packages of %s: %w: %s", module, err, exit.Stderr)
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
 	}
 	if err != nil {
 		return nil, err
@@ -187,6 +185,7 @@ func listPackages(ctx context.Context, root, module string) ([]pkg, error) {
 			ImportPath, Dir                    string
 			Imports, TestImports, XTestImports []string
 			TestGoFiles, XTestGoFiles          []string
+			IgnoredGoFiles                     []string
 		}
 		if err := d.Decode(&p); err == io.EOF {
 			return pkgs, nil
@@ -199,7 +198,7 @@ func listPackages(ctx context.Context, root, module string) ([]pkg, error) {
 		}
 		pkgs = append(pkgs, pkg{
 			path: p.ImportPath, module: module, dir: filepath.ToSlash(dir), tests: len(p.TestGoFiles)+len(p.XTestGoFiles) > 0,
-			imports: p.Imports, testImports: slices.Concat(p.TestImports, p.XTestImports),
+			imports: p.Imports, testImports: slices.Concat(p.TestImports, p.XTestImports), ignored: p.IgnoredGoFiles,
 		})
 	}
 }

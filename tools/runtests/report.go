@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -54,6 +55,24 @@ func (r *report) fail(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fails = append(r.fails, why)
+}
+
+// skipIgnored notes the test files of a package that are for other systems.
+func (r *report) skipIgnored(p pkg) {
+	for _, name := range p.ignored {
+		if strings.HasSuffix(name, "_test.go") {
+			r.skip(p.path+" "+name, "its build constraint is not met here")
+		}
+	}
+}
+
+// list lists the packages of a module. If it cannot, that is a failure.
+func (r *report) list(ctx context.Context, module string) []pkg {
+	pkgs, err := listPackages(ctx, r.root, module)
+	if err != nil && ctx.Err() == nil {
+		r.fail(fmt.Sprintf("list the packages of %s: %v", module, err))
+	}
+	return pkgs
 }
 
 // A stream takes what go commands print, which may run side by side.
@@ -156,7 +175,7 @@ func (r *report) summary() error {
 // grouped returns the lines that list skips by reason. Many tests of a package with
 // one reason are a number.
 func grouped(skips []skip) []string {
-	const many = 5
+	const many = 3
 	byWhy := map[string][]string{}
 	count := map[skip]int{} // by package and reason
 	var whys []string
