@@ -10,7 +10,6 @@ import (
 	"testing"
 )
 
-
 func TestAnswers(t *testing.T) {
 	p := newPlatform(t)
 	configs := t.TempDir()

@@ -15,7 +15,6 @@ import (
 	"workspace-server/internal/testkit"
 )
 
-
 // slow sends a request whose body does not end until the test says so.
 func slow(t *testing.T, r *running) (finish func(), answer <-chan string) {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"time"
 )
 
-
 func TestRegistersAndSendsHeartbeats(t *testing.T) {
 	p := newPlatform(t)
 	naps := &naps{wake: make(chan struct{})}
