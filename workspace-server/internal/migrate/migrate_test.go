@@ -25,7 +25,7 @@ const (
 )
 
 func TestRun(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Open(t)
 		steps := []struct {
 			name  string
@@ -68,7 +68,7 @@ func TestRun(t *testing.T) {
 // Servers that start at once on a clean database all come up, and each
 // migration is applied once.
 func TestRunAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		fsys := files("1_a.sql", makeA, "2_b.sql", changeA, "3_c.sql", "CREATE TABLE c (n BIGINT);")
 		type result struct {
 			applied []string
@@ -98,7 +98,7 @@ func TestRunAtOnce(t *testing.T) {
 }
 
 func TestShippedMigrations(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Open(t)
 		for _, want := range []bool{true, false} {
 			applied, err := migrate.Run(t.Context(), db, migrations.Files)

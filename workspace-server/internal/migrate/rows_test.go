@@ -175,7 +175,7 @@ func TestOldRows(t *testing.T) {
 	}
 	for n := 1; n < len(names); n++ {
 		t.Run(names[n-1], func(t *testing.T) {
-			storetest.Each(t, func(t *testing.T, database storetest.Database) {
+			storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 				db := database.Open(t)
 				if _, err := migrate.Run(t.Context(), db, firsts(t, names[:n])); err != nil {
 					t.Fatal(err)
@@ -205,7 +205,7 @@ func TestOldServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.Each(t, func(t *testing.T, database storetest.Database) {
+	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		db := database.Migrated(t)
 		write(t, db, names)
 		check(t, db, names)
