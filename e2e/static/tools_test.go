@@ -1,6 +1,7 @@
 package static
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -39,6 +40,23 @@ func TestState(t *testing.T) {
 		if got := only(t, place.name, place.pattern); got != want {
 			t.Errorf("%s: the state is in %s, want %s as docker-compose.yml says", place.name, got, want)
 		}
+	}
+}
+
+// TestPackagesOfE2E: the table says of each package what it needs.
+func TestPackagesOfE2E(t *testing.T) {
+	packages := map[string]bool{}
+	for _, name := range files(t, "*_test.go") {
+		if dir, ok := strings.CutPrefix(path.Dir(name), "e2e/"); ok {
+			if strings.HasPrefix(dir, "harness/") {
+				dir = "harness/…"
+			}
+			packages[dir] = true
+		}
+	}
+	want := slices.Sorted(maps.Keys(packages))
+	if got := matches("(?m)^\\| `(.+?)` \\|", read(t, "e2e/README.md")); !slices.Equal(got, want) {
+		t.Errorf("the table of e2e/README.md names %v, want %v", got, want)
 	}
 }
 
