@@ -256,6 +256,8 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 	switch {
 	case s.Outcome == supervisor.Swapped && first:
 		l.Printer.Serving(l.Announce, s.PID)
+	case s.Outcome == supervisor.Swapped && s.Revived && !r.built: // air was quicker than the supervisor
+		l.Printer.Restarted(s.PID, r.timing.Start)
 	case s.Outcome == supervisor.Swapped:
 		l.Printer.Reloaded(r.timing, r.changes)
 	case len(r.changes) == 0: // no one edited anything

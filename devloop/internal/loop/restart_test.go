@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"devloop/internal/testkit"
@@ -48,6 +49,35 @@ func TestRestart(t *testing.T) {
 	if got := h.serves("2"); got != third {
 		t.Errorf("pid %d serves after a failed Restart, want %d", got, third)
 	}
+}
+
+// TestRunRevives has air's entrypoint come before the supervisor has restarted a
+// server that died: nothing was reloaded.
+func TestRunRevives(t *testing.T) {
+	t.Parallel()
+	testkit.NeedProc(t)
+	h := start(t)
+	behaviour := filepath.Join(t.TempDir(), "behaviour")
+	h.command.Env = append(h.command.Env, "BEHAVIOUR_FILE="+behaviour)
+	old := h.serving()
+	if err := os.WriteFile(behaviour, []byte("never-ready"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the restart", func() bool {
+		for _, p := range testkit.Children(os.Getpid()) {
+			if p.Args[0] == h.command.Path && p.PID != old {
+				return true
+			}
+		}
+		return false
+	})
+	h.command.Env = os.Environ() // this one becomes ready
+	h.Run(h.command)
+	h.prints(`the server \(pid \d+\) died: signal: killed; starting it again`, `  server 1 starts `, `serving again in [0-9.]+s  \(pid \d+\)`)
+	h.serves("1")
 }
 
 // TestRestartOutlivesEdit: an edit overtakes the build, but not the wish.

@@ -97,13 +97,20 @@ func (s *session) reach(pid int) {
 	s.relay.hold(s.holder, pid)
 	b.began = time.Now()
 	b.ask(s.attachTo(pid), func(response dap.Message) {
-		if response.Success {
+		if response.Success && !s.relay.missesThread(pid) {
 			s.reached()
 			return
 		}
 		b.finish(nil, func(dap.Message) {})
 		s.parted()
-		s.unreachable(pid, failure(response))
+		switch {
+		case !response.Success:
+			s.unreachable(pid, failure(response))
+		case s.failures+1 < attempts: // follow tries again at once, even while the editor waits
+			s.failures++
+		default:
+			s.unreachable(pid, errUntraced.Error())
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -32,4 +33,22 @@ func trapPending(pid int) bool {
 	mask, _, _ := bytes.Cut(after, []byte("\n"))
 	pending, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
 	return err == nil && pending&(1<<(syscall.SIGTRAP-1)) != 0
+}
+
+// untraced reports whether a process has a thread that no debugger traces
+// (proc_pid_status(5)). Dlv lists the threads once when it attaches, and misses
+// one that another thread starts meanwhile. A breakpoint would end the process
+// there.
+func untraced(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return false // not with this pattern
+	}
+	for _, path := range threads {
+		status, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(status, []byte("\nTracerPid:\t0\n")) {
+			return true
+		}
+	}
+	return false
 }

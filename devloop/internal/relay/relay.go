@@ -75,7 +75,8 @@ type Relay struct {
 	// that process serves, or returns why it does not.
 	Restart func(context.Context) error
 
-	unasked, inBetween time.Duration // 0 for the usual times
+	unasked, inBetween time.Duration      // 0 for the usual times
+	untraced           func(pid int) bool // nil for the usual look
 
 	mu      sync.Mutex
 	holder  *holder
@@ -92,6 +93,18 @@ type holder struct {
 // Serve answers connections until ctx is done and all sessions have ended.
 func (r *Relay) Serve(ctx context.Context, l net.Listener) {
 	accept(ctx, l, func(conn net.Conn) { r.serve(ctx, conn) })
+}
+
+// errUntraced fails an attach that leaves a part of the process alone.
+var errUntraced = errors.New("dlv missed a thread of the process")
+
+// missesThread reports whether dlv, which has attached to a process, has missed one
+// of its threads.
+func (r *Relay) missesThread(pid int) bool {
+	if r.untraced != nil {
+		return r.untraced(pid)
+	}
+	return untraced(pid)
 }
 
 // accept calls serve for each connection, and returns when ctx is done and all

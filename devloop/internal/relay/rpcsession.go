@@ -245,7 +245,19 @@ func (s *rpcSession) reach(pid int) {
 	}
 }
 
+// attach attaches dlv to all threads of a process, and sets the breakpoints.
 func (s *rpcSession) attach(pid int) error {
+	for tries := 1; ; tries++ {
+		err := s.attachOnce(pid)
+		if !errors.Is(err, errUntraced) || tries == attempts {
+			return err
+		}
+		s.part(s.backend.debugger.End, err.Error())
+		s.relay.hold(s.holder, pid)
+	}
+}
+
+func (s *rpcSession) attachOnce(pid int) error {
 	d, err := s.relay.Launcher.Attach(s.ctx, pid)
 	if err != nil {
 		return err
@@ -254,6 +266,9 @@ func (s *rpcSession) attach(pid int) error {
 	type version struct{ APIVersion int }
 	if _, err := s.backend.call(s.ctx, "RPCServer.SetApiVersion", version{2}, s.answer); err != nil {
 		return err
+	}
+	if s.relay.missesThread(pid) {
+		return errUntraced
 	}
 	for _, b := range s.breakpoints {
 		if err := s.set(b); err != nil {

@@ -123,6 +123,7 @@ const (
 type Swap struct {
 	Outcome Outcome
 	PID     int           // the process that serves, or 0
+	Revived bool          // no process served before
 	Start   time.Duration // from exec to readiness
 	Handed  time.Duration // until the old process accepts nothing any more
 }
@@ -184,7 +185,7 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 		case <-time.After(s.HandoverTimeout):
 		}
 	}
-	return Swap{Swapped, next.PID(), ready.Sub(began), time.Since(ready)}, nil
+	return Swap{Swapped, next.PID(), old == nil, ready.Sub(began), time.Since(ready)}, nil
 }
 
 // compare decides what a swap to this build must do.
