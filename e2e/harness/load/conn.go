@@ -42,19 +42,21 @@ type client struct {
 	in    *bufio.Reader
 	used  int // requests sent over conn
 
+	pace   time.Duration // how long it pauses between requests
 	last   time.Time     // when conn was last used
 	rested time.Duration // how long conn was not used before the latest request
 }
 
-// longRest is longer than any pause of a client, unless the machine is too busy to
-// run it. A draining server closes a connection that has rested for longer than
-// this, of which the client may see a part only, and promises nothing for what is
-// sent at that moment (Drain in workspace-server/internal/server).
-const longRest = 400 * time.Millisecond
+// late is by how much more than its pace a client lets a connection rest only if the
+// machine is too busy to run it. A draining server closes a connection that has
+// rested for 850 ms, and promises nothing for what is sent at that moment (Drain in
+// workspace-server/internal/server). Of that rest the client sees a part only: what
+// stands between, such as the engine's proxy, waits for the machine too.
+const late = 160 * time.Millisecond
 
 // errRested is in the error of a request that the server does not promise to
 // answer.
-var errRested = fmt.Errorf("sent after %s of rest", longRest)
+var errRested = errors.New("sent after a long rest")
 
 func (c *client) close() {
 	if c.conn != nil {
@@ -124,10 +126,10 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 // lost marks the error of a request that was sent after a long rest, unless it was
 // the deadline that passed: then the connection was not closed.
 func (c *client) lost(err error) error {
-	if c.rested < longRest || errors.Is(err, os.ErrDeadlineExceeded) {
+	if c.rested < c.pace+late || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errRested, err)
+	return fmt.Errorf("%w (%s): %w", errRested, c.rested.Round(time.Millisecond), err)
 }
 
 func (c *client) write(ctx context.Context, r request) error {

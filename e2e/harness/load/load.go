@@ -48,7 +48,7 @@ type Report struct {
 	Requests map[string]int // answered, by what they were
 	Slowest  time.Duration  // of a request that should be answered at once
 	Failures []Failure      // in the order of time
-	Rested   int            // requests that failed after a long rest, see longRest
+	Rested   int            // requests that failed after a long rest, see late
 	Created  int            // workspaces that were made
 	Events   int            // that every subscriber saw
 	Streams  int            // connections that the subscribers made
@@ -148,7 +148,7 @@ const slowBody = 150 * time.Millisecond
 
 // run repeats a step with its own client.
 func (l *Load) run(ctx context.Context, group *sync.WaitGroup, name string, step func(context.Context, *client)) {
-	c := &client{name: name, addr: l.opts.Addr, token: l.opts.Token}
+	c := &client{name: name, addr: l.opts.Addr, token: l.opts.Token, pace: l.opts.Pace}
 	group.Go(func() {
 		defer c.close()
 		for ctx.Err() == nil {

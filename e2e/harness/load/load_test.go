@@ -223,8 +223,8 @@ func TestRest(t *testing.T) {
 		excepted bool
 	}{
 		{"/cut", 0, patience, false},
-		{"/cut", longRest, patience, true},
-		{"/hang", longRest, 50 * time.Millisecond, false},
+		{"/cut", late, patience, true},
+		{"/hang", late, 50 * time.Millisecond, false},
 	} {
 		l := &Load{report: Report{Requests: map[string]int{}}, opts: Options{Patience: tt.timeout}}
 		c := &client{addr: s.Listener.Addr().String()}
