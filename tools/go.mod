@@ -1,4 +1,5 @@
-module tools
+// The name tells formatters that e2e/harness is not in the standard library.
+module e2e/tools
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module tools/dockerlint
+module e2e/tools/dockerlint
 
 go 1.26
 

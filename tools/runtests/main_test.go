@@ -421,11 +421,27 @@ func TestRewrite(t *testing.T) {
 }
 
 func TestGrouped(t *testing.T) {
-	skips := []skip{{"module e2e", "-only devloop"}, {"m/p TestA", "no moon"}, {"module tools", "-only devloop"}, {"m/q TestA", "no moon"}}
-	for n := range 6 {
-		skips = append(skips, skip{fmt.Sprint("m/r Test", n), "no moon"})
+	var skips []skip
+	for _, module := range []string{"a", "b", "c", "d"} {
+		skips = append(skips, skip{name: "module " + module, why: "-only devloop"})
 	}
-	want := "\nskipped: -only devloop\n  module e2e\n  module tools\n\nskipped: no moon\n  m/p TestA\n  m/q TestA\n  m/r: 6 tests"
+	for n := range 4 {
+		skips = append(skips, skip{fmt.Sprint("m/p Test", n), "no moon", "m/p"})
+	}
+	skips = append(skips, skip{"m/q TestA", "no moon", "m/q"}, skip{"m/p TestA", "no sun", "m/p"})
+	want := `
+skipped: -only devloop
+  module a
+  module b
+  module c
+  module d
+
+skipped: no moon
+  m/p: 4 tests
+  m/q TestA
+
+skipped: no sun
+  m/p TestA`
 	if got := strings.Join(grouped(skips), "\n"); got != want {
 		t.Errorf("grouped(%v) is\n%s\nwant\n%s", skips, got, want)
 	}

@@ -31,7 +31,10 @@ type report struct {
 }
 
 // A skip is something that was not tested, and why.
-type skip struct{ name, why string }
+type skip struct {
+	name, why string
+	pkg       string // of a test
+}
 
 // newReport returns a report to out. Partial is for runs of some tests, in which
 // most packages have none.
@@ -47,7 +50,7 @@ func newReport(out io.Writer, root string, partial bool) *report {
 func (r *report) skip(name, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skips = append(r.skips, skip{name, why})
+	r.skips = append(r.skips, skip{name: name, why: why})
 }
 
 // fail notes a failure outside of any test.
@@ -151,7 +154,7 @@ func (r *report) summary() error {
 	e := r.execution
 	skips := r.skips
 	for _, t := range e.Skipped() {
-		skips = append(skips, skip{t.Package + " " + t.Test.Name(), reason(e.OutputLines(t))})
+		skips = append(skips, skip{t.Package + " " + t.Test.Name(), reason(e.OutputLines(t)), t.Package})
 	}
 	for _, line := range grouped(skips) {
 		fmt.Fprintln(r.out, line)
@@ -176,26 +179,25 @@ func (r *report) summary() error {
 // one reason are a number.
 func grouped(skips []skip) []string {
 	const many = 3
-	byWhy := map[string][]string{}
-	count := map[skip]int{} // by package and reason
+	byWhy := map[string][]skip{}
+	alike := map[[2]string]int{} // tests, by package and reason
 	var whys []string
 	for _, s := range skips {
 		if byWhy[s.why] == nil {
 			whys = append(whys, s.why)
 		}
-		byWhy[s.why] = append(byWhy[s.why], s.name)
-		pkg, _, _ := strings.Cut(s.name, " ")
-		count[skip{pkg, s.why}]++
+		byWhy[s.why] = append(byWhy[s.why], s)
+		alike[[2]string{s.pkg, s.why}]++
 	}
 	var lines []string
 	for _, why := range whys {
 		lines = append(lines, "", "skipped: "+why)
-		for _, name := range byWhy[why] {
-			pkg, _, _ := strings.Cut(name, " ")
-			if n := count[skip{pkg, why}]; n > many {
-				name = fmt.Sprintf("%s: %d tests", pkg, n)
+		for _, s := range byWhy[why] {
+			line := "  " + s.name
+			if n := alike[[2]string{s.pkg, why}]; s.pkg != "" && n > many {
+				line = fmt.Sprintf("  %s: %d tests", s.pkg, n)
 			}
-			if line := "  " + name; line != lines[len(lines)-1] {
+			if line != lines[len(lines)-1] {
 				lines = append(lines, line)
 			}
 		}
