@@ -178,7 +178,8 @@ func TestWorkspacesPage(t *testing.T) {
 	url, token := start(t)
 	home := t.TempDir()
 	bin := filepath.Join(home, "bin")
-	s := newSession(t, append(os.Environ(),
+	s := newSession(t, append(
+		os.Environ(),
 		"HOME="+home, "XDG_CONFIG_HOME=", "GOBIN="+bin, "GOFLAGS=-buildvcs=false", "GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"),
 		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"LISTEN_ADDR="+strings.TrimPrefix(url, "http://"), "WORKSPACE_SERVER=", "WORKSPACE_SERVER_TOKEN=", "FIRST_TOKEN="+token,

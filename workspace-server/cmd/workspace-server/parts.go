@@ -107,7 +107,8 @@ func openVault(cfg config.Config, storage *store.Store, log *slog.Logger) (*secr
 // startPolling learns what other servers write. It outlives ctx, since streams
 // go on while the server drains.
 func startPolling(ctx context.Context, database *store.DB, storage *store.Store, feed *events.Feed, log *slog.Logger) (stop func() error) {
-	return background(context.WithoutCancel(ctx),
+	return background(
+		context.WithoutCancel(ctx),
 		func(ctx context.Context) { ageLabels(ctx, storage, log) },
 		func(ctx context.Context) { feed.Run(ctx, storage.LastEvent) },
 		func(ctx context.Context) { database.Listen(ctx, log, feed.Hint) },

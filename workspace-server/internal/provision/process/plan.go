@@ -50,6 +50,7 @@ func makePlan(place string, spec provision.Spec, now time.Time) (plan, error) {
 			provision.EnvConfigs: configs,
 			provision.EnvPlugins: filepath.Join(p.Dir, pluginsDir),
 			"LISTEN_FDS":         "1",
-		})
+		},
+	)
 	return p, err
 }
