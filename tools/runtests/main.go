@@ -106,6 +106,11 @@ var besides = []string{"workspace-server", "devloop"}
 // postgresModule is the module that is tested on Postgres, too.
 const postgresModule = "workspace-server"
 
+// loadPackage has the tests that count lost requests under load. They run alone:
+// beside builds of others, their clients would pause for longer than a server that
+// drains keeps a connection open.
+const loadPackage = "e2e/reload"
+
 // findModules lists the modules of the repository, in the order to test them.
 func findModules(root string) ([]string, error) {
 	found := slices.Clone(besides)
@@ -151,6 +156,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	for _, module := range modules {
 		cached := job{module: module, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
 		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
+		alone := job{module: module, flags: slices.Clone(fresh.flags)}
 		if module == "e2e" {
 			// They often wait for containers: two packages at once keep two cores busy,
 			// and no more than that, so nothing times out.
@@ -158,13 +164,16 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 		}
 		for _, p := range r.list(ctx, module) {
 			r.skipIgnored(p)
-			if reads(p) || module == "e2e" {
+			switch {
+			case p.path == loadPackage:
+				alone.packages = append(alone.packages, p.path)
+			case reads(p) || module == "e2e":
 				fresh.packages = append(fresh.packages, p.path)
-			} else {
+			default:
 				cached.packages = append(cached.packages, p.path)
 			}
 		}
-		for _, o := range []job{cached, fresh} {
+		for _, o := range []job{cached, fresh, alone} {
 			if len(o.packages) > 0 {
 				jobs = append(jobs, o)
 			}
