@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
 
 	"workspace-server/internal/workspace"
 )
@@ -80,7 +83,7 @@ func loadTemplate(name string, fsys fs.FS) (t Template) {
 type Config struct {
 	Description   string         `json:"description"             yaml:"description"`
 	Version       string         `json:"version"                 yaml:"version"`
-	Tier          int            `json:"tier"                    yaml:"tier"`
+	Tier          Tier           `json:"tier"                    yaml:"tier"`
 	Runtime       string         `json:"runtime"                 yaml:"runtime"`
 	Model         string         `json:"model"                   yaml:"model"`
 	PromptFiles   []string       `json:"prompt_files"            yaml:"prompt_files"`
@@ -107,11 +110,27 @@ type Env struct {
 	Optional []string `json:"optional" yaml:"optional"`
 }
 
-// Tiers are the sizes of a workspace, from small to large.
+// Tier is the size of a workspace, from minTier to maxTier.
+type Tier int
+
 const (
 	minTier = 1
 	maxTier = 4
 )
+
+// UnmarshalYAML implements yaml.Unmarshaler. The decoder alone reads 1.9 as 1, and
+// 010 as 8.
+func (t *Tier) UnmarshalYAML(node *yaml.Node) error {
+	var n int
+	if err := node.Decode(&n); err != nil {
+		return err
+	}
+	if strconv.Itoa(n) != node.Value {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: `%s` is not a whole number", node.Line, node.Value)}}
+	}
+	*t = Tier(n)
+	return nil
+}
 
 // parseConfig reads the config.yaml of the template in the directory name. It
 // returns all problems; an unknown key is one.

@@ -39,6 +39,8 @@ func TestParseConfig(t *testing.T) {
 		{"host directories", validTemplate + "volumes: [/etc]\nmounts: {/etc: /configs}\n", []string{`line 10: unknown key "volumes"`, `line 11: unknown key "mounts"`}},
 		{"unknown nested key", strings.Replace(validTemplate, "  required", "  requird", 1), []string{`line 7: unknown key "requird"`}},
 		{"wrong types", strings.Replace(validTemplate, "tier: 2", "tier: two\nskills: shell", 1), []string{"line 4: !!str `two` is not a number", "line 5: !!str `shell` is not a list"}},
+		{"a part of a tier", strings.Replace(validTemplate, "tier: 2", "tier: 1.9", 1), []string{"line 4: `1.9` is not a whole number"}},
+		{"an octal tier", strings.Replace(validTemplate, "tier: 2", "tier: 02", 1), []string{"line 4: `02` is not a whole number"}},
 		{"duplicate key", validTemplate + "tier: 3\n", []string{`line 10: mapping key "tier" already defined at line 4`}},
 		{"syntax", "name: [", []string{"line 1: did not find expected node content"}},
 		{"two documents", validTemplate + "---\nname: other\n", []string{"config.yaml holds more than one document"}},

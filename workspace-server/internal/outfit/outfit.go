@@ -133,7 +133,7 @@ func (m Maker) apply(spec *provision.Spec, c workspace.Claim, secrets map[string
 	if err := m.Files.Seed(c.ID, root.FS()); err != nil {
 		return err
 	}
-	spec.Tier = t.Tier
+	spec.Tier = int(t.Tier)
 	spec.Env[EnvModel], spec.Env[EnvRuntime] = t.Model, t.Runtime
 	return nil
 }
