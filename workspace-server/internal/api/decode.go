@@ -41,7 +41,7 @@ func readBodyUpTo(w http.ResponseWriter, r *http.Request, contentType string, li
 	}
 	body, err := readBytes(w, r, limit)
 	if err == nil && !utf8.Valid(body) {
-		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8. Encode it anew.")
+		err = workspace.Errorf(workspace.Invalid, "The body is not valid UTF-8. Encode it again.")
 	}
 	return body, err
 }
@@ -99,7 +99,7 @@ func explain(err error) string {
 func query(r *http.Request, often []string, once ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read. Encode it anew.")
+		return nil, workspace.Errorf(workspace.Invalid, "The query cannot be read. Encode it again.")
 	}
 	for name, given := range values {
 		switch {

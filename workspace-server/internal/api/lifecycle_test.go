@@ -81,7 +81,7 @@ func TestLifecycle(t *testing.T) {
 		a.do(http.MethodPost, path+"/pause?force=1", "").wantProblem(t, "pause?force=1", http.StatusBadRequest, "This route has no parameters")
 		a.do(http.MethodPost, path+"/pause", "", "If-Match: "+etag(now))
 		a.settle(w.ID)
-		a.do(http.MethodPost, path+"/hibernate", "").wantProblem(t, "hibernate what is paused", http.StatusConflict, "Possible are: start.")
+		a.do(http.MethodPost, path+"/hibernate", "").wantProblem(t, "hibernate what is paused", http.StatusConflict, "Possible actions: start.")
 		a.do(http.MethodPost, "/v1/workspaces/ws_none/start", "").wantProblem(t, "start of none", http.StatusNotFound, "There is no workspace")
 		a.do(http.MethodPost, "/v1/workspaces", `{"name":"w","desired":"paused"}`).wantProblem(t, "create a paused one", http.StatusBadRequest, `The field "desired" must be running`)
 

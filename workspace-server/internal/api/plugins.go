@@ -77,7 +77,7 @@ func (a *api) attachPlugin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if in.Digest != nil && *in.Digest != p.Digest {
-		return workspace.Errorf(workspace.Conflict, "The plugin %q now has the digest %s, not %.80q. Look at it again, then decide anew.", p.Name, p.Digest, *in.Digest)
+		return workspace.Errorf(workspace.Conflict, "The plugin %q now has the digest %s, not %.80q. Read it again, then retry.", p.Name, p.Digest, *in.Digest)
 	}
 	made, fresh, err := a.Attachments.AttachPlugin(r.Context(), id, p.Name, p.Digest, match)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestPlugins(t *testing.T) {
 				t.Errorf("PUT %s = %d %s, want %d with the digest", body, resp.status, resp.body, want)
 			}
 		}
-		put("review", `{"digest":"sha256:00"}`).wantProblem(t, "PUT of another digest", http.StatusConflict, "Look at it again")
+		put("review", `{"digest":"sha256:00"}`).wantProblem(t, "PUT of another digest", http.StatusConflict, "Read it again")
 		put("review", `{"digets":""}`).wantProblem(t, "PUT of a typo", http.StatusBadRequest, `"digets" is unknown`)
 		put("review", "", `If-Match: "9"`).wantProblem(t, "PUT of another revision", http.StatusPreconditionFailed, "at revision 2")
 		put("broken", "").wantProblem(t, "PUT of a broken one", http.StatusBadRequest, `unknown key "tgas"`)

@@ -115,7 +115,7 @@ func (c *Client) connect(ctx context.Context, s *stream, fn func(Event) error) e
 			}
 		case "id":
 			if id, err = strconv.ParseInt(string(value), 10, 64); err != nil {
-				return fmt.Errorf("the stream has an event with the number %.80q, which is none", value)
+				return fmt.Errorf("the stream has an event whose number %.80q is not valid", value)
 			}
 		case "data":
 			if data != nil {

@@ -127,7 +127,7 @@ func TestFollowEnds(t *testing.T) {
 	}
 	f = newFake(t, frames("id: one\n\n"))
 	c, _ = newClient(t, f.URL)
-	if _, _, err := follow(t.Context(), c, f, 0); err == nil || !strings.Contains(err.Error(), `an event with the number "one"`) {
+	if _, _, err := follow(t.Context(), c, f, 0); err == nil || !strings.Contains(err.Error(), `number "one" is not valid`) {
 		t.Errorf("Follow of what has no number = %v, want an error", err)
 	}
 

@@ -78,7 +78,7 @@ func (c Condition) check(name string, exists bool, etag string) error {
 	case c.Match != nil && !exists:
 		return workspace.Errorf(workspace.Stale, "There is no file %.80q now.", name)
 	case c.Match != nil && !has(c.Match):
-		return workspace.Errorf(workspace.Stale, "The file %.80q is not the one that this request expects. Get it again, then decide anew.", name)
+		return workspace.Errorf(workspace.Stale, "The file %.80q is not the one that this request expects. Read it again, then retry.", name)
 	case c.NoneMatch != nil && has(weak):
 		return workspace.Errorf(workspace.Stale, "There is already a file %.80q.", name)
 	}

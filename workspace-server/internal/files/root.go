@@ -155,7 +155,7 @@ func room(root *os.Root, sizes map[string]int64) error {
 		return fail("count the files", "", err)
 	}
 	if entries+added > tree.MaxEntries {
-		return workspace.Errorf(workspace.Conflict, "There would be more than %d files and directories. Delete some first.", tree.MaxEntries)
+		return workspace.Errorf(workspace.Conflict, "A workspace may have at most %d files and directories. Delete some first.", tree.MaxEntries)
 	}
 	return tree.CheckRoom(files, total)
 }

@@ -68,7 +68,7 @@ func CheckPath(name string) error {
 func CheckRoom(files int, bytes int64) error {
 	switch {
 	case files > MaxFiles:
-		return workspace.Errorf(workspace.Conflict, "There would be more than %d files. Delete some first.", MaxFiles)
+		return workspace.Errorf(workspace.Conflict, "A workspace may have at most %d files. Delete some first.", MaxFiles)
 	case bytes > MaxTotal:
 		return workspace.Errorf(workspace.Conflict, "The files would have more than %d MiB in all. Delete some first.", MaxTotal>>20)
 	}

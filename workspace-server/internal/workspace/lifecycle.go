@@ -93,7 +93,7 @@ func (w Work) Ask(a Action, now time.Time) (Work, bool, error) {
 	}
 	to, ok := legal[a]
 	if !ok {
-		return w, false, Errorf(Conflict, "Workspace %q is %s, so the action %s is not possible. Possible are: %s.", w.ID, from, a, actions(legal))
+		return w, false, Errorf(Conflict, "Workspace %q is %s, so the action %s is not possible. Possible actions: %s.", w.ID, from, a, actions(legal))
 	}
 	if to == from && a != Restart {
 		return w, false, nil

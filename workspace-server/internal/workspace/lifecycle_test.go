@@ -50,7 +50,7 @@ func TestAsk(t *testing.T) {
 			got, changed, err := old.Ask(a, now)
 			switch want := row[i]; want {
 			case refused:
-				if KindOf(err) != Conflict || changed || got.Revision != old.Revision || !strings.Contains(Message(err), "Possible are: ") {
+				if KindOf(err) != Conflict || changed || got.Revision != old.Revision || !strings.Contains(Message(err), "Possible actions: ") {
 					t.Errorf("%s = %+v, %v, %v, want Conflict that says what is possible", call, got, changed, err)
 				}
 			case unchanged:

@@ -60,5 +60,5 @@ func (m Match) Check(w Workspace) error {
 	if m == nil || slices.Contains(m, w.Revision) {
 		return nil
 	}
-	return Errorf(Stale, "The workspace is at revision %d, which is not the one that this request expects. Get it again, then decide anew.", w.Revision)
+	return Errorf(Stale, "The workspace is at revision %d, which is not the one that this request expects. Read it again, then retry.", w.Revision)
 }

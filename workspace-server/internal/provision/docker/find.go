@@ -170,7 +170,7 @@ func (d *Driver) instance(c container) provision.Instance {
 	case code == 126, code == 127:
 		// The container's init ends like this, but so may an agent.
 		i.Message = fmt.Sprintf("The process ended with exit code %d. "+
-			"If its log says that exec failed, the image that WORKSPACE_IMAGE names cannot run its entrypoint: build it anew, for the processor of the engine's host.", code)
+			"If its log says that exec failed, the image that WORKSPACE_IMAGE names cannot run its entrypoint: build it again, for the processor of the engine's host.", code)
 	default:
 		i.Message = fmt.Sprintf("The process ended with exit code %d.", code)
 	}
