@@ -63,6 +63,15 @@ func (r Report) Total() int {
 	return n
 }
 
+// restedTooOften returns an error if more requests failed after a long rest than a
+// machine that is too busy now and then explains.
+func (r Report) restedTooOften() error {
+	if most := 1 + r.Total()/10_000; r.Rested > most {
+		return fmt.Errorf("%d of %d requests failed after a long rest, want at most %d", r.Rested, r.Total(), most)
+	}
+	return nil
+}
+
 func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d requests, %d failed, %d after a rest, slowest %d ms; %d events over %d streams", r.Total(), len(r.Failures), r.Rested, r.Slowest.Milliseconds(), r.Events, r.Streams)
@@ -199,6 +208,9 @@ func (l *Load) Stop() Report {
 				r.Failures = append(r.Failures, Failure{time.Now(), s.name, "watch events", fmt.Errorf("no event for workspace %s, whose creation was answered", id)})
 			}
 		}
+	}
+	if err := r.restedTooOften(); err != nil {
+		r.Failures = append(r.Failures, Failure{time.Now(), "all", "rest between requests", err})
 	}
 	slices.SortFunc(r.Failures, func(a, b Failure) int { return a.At.Compare(b.At) })
 	return r

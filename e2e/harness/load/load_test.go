@@ -243,6 +243,25 @@ func TestRest(t *testing.T) {
 	}
 }
 
+// TestRestedTooOften: what is excepted must stay rare.
+func TestRestedTooOften(t *testing.T) {
+	for _, tt := range []struct {
+		total, rested int
+		want          bool
+	}{
+		{0, 0, false},
+		{100, 1, false},
+		{100, 2, true},
+		{20_000, 3, false},
+		{20_000, 4, true},
+	} {
+		r := Report{Requests: map[string]int{"GET": tt.total}, Rested: tt.rested}
+		if err := r.restedTooOften(); (err != nil) != tt.want {
+			t.Errorf("restedTooOften() of %d in %d = %v, want an error: %v", tt.rested, tt.total, err, tt.want)
+		}
+	}
+}
+
 // TestFollow: Follow reads a stream until the reader has enough, and fails if the
 // server ends it before.
 func TestFollow(t *testing.T) {
