@@ -9,8 +9,8 @@
 #            is 0, detach and attach again before any breakpoint is set.
 set -eu
 tmp=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill -9 "$server" 2>/dev/null || true; rm -rf "$tmp"' EXIT
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
 cd "$tmp"
 export GOWORK=off
 
@@ -21,7 +21,7 @@ module probe
 go 1.25
 EOF
 cat >main.go <<'EOF'
-// Probe starts a thread now and then, as a server under load does.
+// Probe starts a thread now and then, as a server under load does, for a minute.
 package main
 
 import (
@@ -39,7 +39,7 @@ func thread(depth int) {
 }
 
 func main() {
-	for {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		go thread(3)
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -231,6 +231,16 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// moduleOf returns the module that a package is of, as "path version".
+func moduleOf(pkg string, modules []string) string {
+	for _, module := range modules {
+		if path, _, _ := strings.Cut(module, " "); pkg == path || strings.HasPrefix(pkg, path+"/") {
+			return module
+		}
+	}
+	return "no module of " + pkg
+}
+
 // TestVersions: every version is pinned, and in one place.
 func TestVersions(t *testing.T) {
 	moving := "@" + "latest"
@@ -238,6 +248,7 @@ func TestVersions(t *testing.T) {
 	if len(tools) < 3 {
 		t.Fatalf("devloop/tools.mod names the tools %v, want air, dlv and gopls at least", tools)
 	}
+	pinned := matches(`(?m)^\s+(\S+ v\S+)`, read(t, "devloop/tools.mod"))
 	for _, name := range files(t, "*") {
 		if strings.HasPrefix(name, "e2e/") && strings.HasSuffix(name, "_test.go") {
 			continue // they name what they forbid
@@ -247,6 +258,15 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s: %s", name, moving)
 		}
 		for _, tool := range tools {
+			if strings.HasPrefix(name, "findings/") {
+				// A finding holds for a version, and must be run again with a newer one.
+				for _, version := range matches(regexp.QuoteMeta(tool)+`@([\w.+-]+)`, string(text)) {
+					if module := moduleOf(tool, pinned); !strings.HasSuffix(module, " "+version) {
+						t.Errorf("%s: runs %s in version %s, and devloop/tools.mod pins %s", name, tool, version, module)
+					}
+				}
+				continue
+			}
 			if bytes.Contains(text, []byte(tool+"@")) {
 				t.Errorf("%s: pins %s, which devloop/tools.mod does", name, tool)
 			}
