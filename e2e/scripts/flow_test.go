@@ -45,6 +45,7 @@ func TestDev(t *testing.T) {
 		up          = "up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
 		upLines     = composeUp + "build platform\n" + composeUp + up
 		followLines = composeUp + "build platform\nthe loop runs already; Ctrl-C only ends this view of it, 'make down' stops it\n" +
+			"docker compose -f docker-compose.yml -f docker-compose.dev.yml exec -T platform devloop status -line\n" +
 			"docker compose -f docker-compose.yml -f docker-compose.dev.yml logs --follow --no-log-prefix --tail 10 platform\n"
 	)
 	for _, test := range []struct {

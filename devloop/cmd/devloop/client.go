@@ -17,6 +17,7 @@ import (
 	"devloop/internal/control"
 	"devloop/internal/gobuild"
 	"devloop/internal/process"
+	"devloop/internal/report"
 )
 
 // ask sends a request to the loop that runs in this directory or above it.
@@ -171,9 +172,15 @@ func notice(ctx context.Context, args []string, getenv func(string) string, std 
 
 // status prints the loop's state.
 func status(ctx context.Context, args []string, getenv func(string) string, std streams) error {
-	if helpWanted(args) {
-		fmt.Fprintln(std.out, "usage: devloop status")
-		return nil
+	f := flag.NewFlagSet("devloop status", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	line := f.Bool("line", false, "print only the line that says what serves")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(std.out, "usage: devloop status [-line]")
+			return nil
+		}
+		return &usageError{err}
 	}
 	reply, err := ask(ctx, getenv, control.Status, nil)
 	if err != nil {
@@ -181,6 +188,10 @@ func status(ctx context.Context, args []string, getenv func(string) string, std 
 	}
 	if err := outcome(reply); err != nil {
 		return err
+	}
+	if *line {
+		fmt.Fprintln(std.out, report.NowServing(reply.State.Announce, reply.State.PID))
+		return nil
 	}
 	enc := json.NewEncoder(std.out)
 	enc.SetIndent("", "  ")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"devloop/internal/control"
 	"devloop/internal/report"
@@ -35,11 +36,17 @@ func follow(ctx context.Context, args []string, getenv func(string) string, std 
 	}
 }
 
-// printed answers one question of follow.
-func printed(ctx context.Context, p *report.Printer, args []string) control.Reply {
+// printed answers one question of follow. The first answer begins with what
+// serves, which may have been printed long ago.
+func (a *answerer) printed(ctx context.Context, args []string) control.Reply {
 	const lines = 10 // that were printed before
+	p := a.printer
 	if len(args) == 0 {
 		text, next := p.Tail(lines)
+		now := report.NowServing(a.options.announce, a.server.Serving()) + "\n"
+		if !strings.Contains(text, now) {
+			text = now + text
+		}
 		return control.Reply{Text: text, Next: next}
 	}
 	place, err := strconv.ParseInt(args[0], 10, 64)

@@ -155,7 +155,7 @@ func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply 
 	case control.Status:
 		return control.Reply{State: a.state()}
 	case control.Follow:
-		return printed(ctx, a.printer, r.Args)
+		return a.printed(ctx, r.Args)
 	case control.Wait:
 		for a.server.Serving() == 0 {
 			changed := a.server.Changed()
@@ -197,7 +197,7 @@ func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 func (a *answerer) state() *control.State {
 	s := a.loop.Status()
 	return &control.State{
-		PID: s.PID, Loop: os.Getpid(), Root: a.options.root, Listen: a.options.listen,
+		PID: s.PID, Loop: os.Getpid(), Root: a.options.root, Listen: a.options.listen, Announce: a.options.announce,
 		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
 		Debug: a.options.debug, Debugger: a.debugger.Client(),
 	}

@@ -48,11 +48,12 @@ type Reply struct {
 
 // A State is what Status tells.
 type State struct {
-	PID      int      `json:"pid"`     // the serving process, or 0
-	Loop     int      `json:"loop"`    // the process of "devloop up"
-	Root     string   `json:"root"`    // where it was started
-	Listen   []string `json:"listen"`  // addresses it holds
-	Reloads  int      `json:"reloads"` // swaps since it was started
+	PID      int      `json:"pid"`                // the serving process, or 0
+	Loop     int      `json:"loop"`               // the process of "devloop up"
+	Root     string   `json:"root"`               // where it was started
+	Listen   []string `json:"listen"`             // addresses it holds
+	Announce string   `json:"announce,omitempty"` // where the server is reached, for people
+	Reloads  int      `json:"reloads"`            // swaps since it was started
 	Building bool     `json:"building"`
 	Debug    string   `json:"debug,omitempty"`    // address for debuggers
 	Debugger string   `json:"debugger,omitempty"` // who is attached

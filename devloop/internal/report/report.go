@@ -55,11 +55,18 @@ type Timing struct {
 func (t Timing) total() time.Duration { return t.Detect + t.Build + t.Start + t.Swap }
 
 // Serving tells that the first process serves.
-func (p *Printer) Serving(announce string, pid int) {
+func (p *Printer) Serving(announce string, pid int) { p.print(NowServing(announce, pid)) }
+
+// NowServing returns the line that says which process serves, or that none
+// does if pid is 0. Announce says where the server is reached.
+func NowServing(announce string, pid int) string {
+	if pid == 0 {
+		return "nothing serves yet"
+	}
 	if announce != "" {
 		announce += "  "
 	}
-	p.print(fmt.Sprintf("serving  %s(pid %d)", announce, pid))
+	return fmt.Sprintf("serving  %s(pid %d)", announce, pid)
 }
 
 // Reloaded tells that a new build serves.
