@@ -58,6 +58,7 @@ func importRules() map[string]importRule {
 		"internal/control":     {nil, "commands reach the loop without knowing what it does"},
 		"internal/dap":         {nil, "a protocol, and not ours"},
 		"internal/fingerprint": {nil, "it compares files, and runs none"},
+		"internal/forward":     {nil, "it passes requests on, and does not know the processes that answer them"},
 		"internal/listener":    {nil, "it opens sockets, and does not serve on them"},
 		"internal/notify":      {nil, "a protocol, and not ours"},
 		"internal/process":     {nil, "it starts and ends processes, and does not know their programs"},

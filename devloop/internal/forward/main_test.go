@@ -1,0 +1,9 @@
+package forward_test
+
+import (
+	"testing"
+
+	"devloop/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }

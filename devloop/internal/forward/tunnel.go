@@ -1,0 +1,173 @@
+package forward
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// upgrade relays the response that ends HTTP on this connection, and then bytes
+// both ways until both sides have ended.
+func (c *client) upgrade(req *request, r *response, u *upload) (again, error) {
+	up := c.up
+	b := up.backend
+	b.become(requests, streams)
+	a := again{upgraded: true}
+	if u != nil {
+		<-u.done
+	}
+	c.watch.stop()
+	c.out = r.appendTo(c.out[:0], false, false)
+	c.out = append(c.out, up.in.take(up.in.len())...)
+	if _, err := c.conn.Write(c.out); err != nil {
+		return a, nil
+	}
+	if c.in.len() > 0 {
+		if _, err := up.conn.Write(c.in.take(c.in.len())); err != nil {
+			return a, nil
+		}
+	}
+	if c.hasLeft() {
+		up.conn.CloseWrite()
+	}
+	c.in, up.in, c.out = buffer{}, buffer{}, nil
+	both(c.conn, up.conn, func(dst, src *net.TCPConn) error {
+		_, err := io.Copy(dst, src)
+		return err
+	})
+	return a, nil
+}
+
+// both copies from a to b and from b to a. The end of one direction is passed
+// on; a failure ends both.
+func both(a, b *net.TCPConn, copy func(dst, src *net.TCPConn) error) {
+	var wg sync.WaitGroup
+	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
+		wg.Go(func() {
+			if copy(way[0], way[1]) != nil || way[0].CloseWrite() != nil {
+				a.Close()
+				b.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// passThrough carries a connection as it is, to the backend that serves when it
+// begins.
+func (c *client) passThrough() {
+	c.watch.arm()
+	b, conn, err := c.dialThrough()
+	c.watch.stop()
+	if err != nil {
+		c.abort()
+		return
+	}
+	defer conn.Close()
+	t := &tunnel{client: c, conn: conn}
+	t.moved(true)
+	l := link{close: func() { conn.Close(); c.conn.Close() }}
+	if !b.attach(&l) {
+		b.end(connections, nil)
+		return
+	}
+	defer b.detach(&l)
+	defer b.end(connections, &l)
+	if _, err := conn.Write(c.in.take(c.in.len())); err != nil {
+		return
+	}
+	c.in = buffer{}
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-b.retired.Done():
+			t.closeQuiet(done)
+		case <-done:
+		}
+	}()
+	both(c.conn, conn, t.copy)
+}
+
+func (c *client) dialThrough() (*Backend, *net.TCPConn, error) {
+	for {
+		b, err := c.proxy.begin(c.ctx, connections, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, err := c.proxy.reach(c.ctx, b, c.origin)
+		if err == nil {
+			return b, conn, nil
+		}
+		b.end(connections, nil)
+		if err != errReplaced {
+			return nil, nil, err
+		}
+	}
+}
+
+// A tunnel is a passed-through connection.
+type tunnel struct {
+	client *client
+	conn   *net.TCPConn
+	last   atomic.Int64 // when something moved, in nanoseconds; negative if the client sent it
+}
+
+// unanswered is how many times longer a connection may be quiet that the client
+// was the last to send on: it may wait for an answer.
+const unanswered = 10
+
+func (t *tunnel) moved(byClient bool) {
+	now := time.Now().UnixNano()
+	if byClient {
+		now = -now
+	}
+	t.last.Store(now)
+}
+
+// closeQuiet closes the connection once it is quiet.
+func (t *tunnel) closeQuiet(done <-chan struct{}) {
+	for {
+		last, limit := t.last.Load(), t.client.proxy.options.Quiet
+		if last < 0 {
+			last, limit = -last, limit*unanswered
+		}
+		left := time.Until(time.Unix(0, last).Add(limit))
+		if left <= 0 {
+			t.client.conn.Close()
+			t.conn.Close()
+			return
+		}
+		select {
+		case <-time.After(left):
+		case <-done:
+			return
+		}
+	}
+}
+
+// copy copies one direction and takes notice of the time.
+func (t *tunnel) copy(dst, src *net.TCPConn) error {
+	var in buffer
+	for {
+		n, err := in.fill(src)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		t.moved(src == t.client.conn)
+		if _, err := dst.Write(in.take(in.len())); err != nil {
+			return err
+		}
+		switch {
+		case n == len(in.space) && n < largeBuffer:
+			in.resize(largeBuffer)
+		case n < smallBuffer && len(in.space) > smallBuffer:
+			in.resize(smallBuffer)
+		}
+	}
+}

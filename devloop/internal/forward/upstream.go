@@ -1,0 +1,50 @@
+package forward
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// An upstream is a client's connection to a backend.
+type upstream struct {
+	link
+	conn   *net.TCPConn
+	raw    syscall.RawConn
+	in     buffer
+	used   time.Time // when it carried its last response; zero if none yet
+	peeked error
+	peek   func(fd uintptr) bool
+}
+
+func newUpstream(conn *net.TCPConn) (*upstream, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{conn: conn, raw: raw}
+	u.close = func() { conn.Close() }
+	u.peek = func(fd uintptr) bool {
+		var b [1]byte
+		_, _, u.peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return true
+	}
+	return u, nil
+}
+
+// fit reports whether an unused connection may carry a request. A request that
+// cannot be sent twice gets none that the backend may be closing right now.
+func (u *upstream) fit(repeatable bool) bool {
+	idle := time.Since(u.used)
+	if !repeatable && int64(idle) > u.backend.trust.Load() {
+		return false
+	}
+	if u.in.len() > 0 || u.raw.Read(u.peek) != nil {
+		return false
+	}
+	if u.peeked != syscall.EAGAIN { // it ended, or said what nobody asked for
+		u.backend.distrust(idle)
+		return false
+	}
+	return true
+}
