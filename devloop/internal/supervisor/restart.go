@@ -3,8 +3,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"os"
-	"syscall"
 	"time"
 )
 
@@ -37,18 +35,11 @@ func (s *Supervisor) crashed(p *child) (again *child, rolledBack bool) {
 		return p, false
 	}
 	s.crashes++
-	// A SIGKILL from outside says nothing against the build, unless it recurs.
-	bystander := killed(p.State()) && s.crashes == 1
-	if !bystander && s.previous != nil && s.previous.binary != p.binary {
+	if s.crashes > forgiven(endOf(p)) && s.previous != nil && s.previous.binary != p.binary {
 		s.rejected = rejection{p.sum, p.command}
 		s.restarting = s.previous
 	}
 	return s.restarting, s.restarting != p
-}
-
-func killed(state *os.ProcessState) bool {
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // restart brings a build up again, with growing pauses, until something serves.
