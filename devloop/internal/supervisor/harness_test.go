@@ -150,7 +150,12 @@ func (h *harness) with(env ...string) Command {
 func (h *harness) build(version string) {
 	h.t.Helper()
 	fresh := h.path + ".fresh"
-	if err := copyFile(fresh, testkit.Server(h.t, version)); err != nil {
+	built, err := os.Open(testkit.Server(h.t, version))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer built.Close()
+	if err := copyTo(fresh, built); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := os.Rename(fresh, h.path); err != nil {

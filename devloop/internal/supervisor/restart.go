@@ -93,10 +93,15 @@ func (s *Supervisor) restartOnce(dead *child) (*child, error) {
 	case overtaken:
 		return nil, errOvertaken
 	}
-	next, err := s.bringUp(ctx, dead.command, dead.binary, dead.sum)
+	binary, err := s.retained.find(dead.binary)
 	if err != nil {
 		return nil, err
 	}
+	next, err := s.bringUp(ctx, dead.command, binary, dead.sum)
+	if err != nil {
+		return nil, err
+	}
+	next.binary = dead.binary
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serve(next)

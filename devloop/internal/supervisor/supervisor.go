@@ -95,7 +95,7 @@ func (s *Supervisor) Init() {
 	}
 	s.hasher = fingerprint.New()
 	s.killed = make(chan struct{})
-	s.retained = newBinaries()
+	s.retained = newBinaries(s.RunDir)
 	s.changed = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 }
