@@ -59,10 +59,12 @@ func importRules() map[string]importRule {
 		"internal/dap":         {nil, "a protocol, and not ours"},
 		"internal/fingerprint": {nil, "it compares files, and runs none"},
 		"internal/forward":     {nil, "it passes requests on, and does not know the processes that answer them"},
+		"internal/launch":      {nil, "it becomes another program, and must not cost it time"},
 		"internal/listener":    {nil, "it opens sockets, and does not serve on them"},
 		"internal/notify":      {nil, "a protocol, and not ours"},
 		"internal/process":     {nil, "it starts and ends processes, and does not know their programs"},
 		"internal/rules":       {nil, "it holds tests only"},
+		"internal/sockets":     {nil, "it shows what the kernel tells of any process"},
 		"internal/source":      {nil, "it reads files, and builds nothing"},
 		"internal/testkit":     {nil, "every package's tests may use it"},
 
