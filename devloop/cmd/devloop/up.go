@@ -49,6 +49,8 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	if rel, err := filepath.Rel(root, opts.dir); err != nil || !filepath.IsLocal(rel) {
 		return &usageError{fmt.Errorf("%s is not in %s: run 'devloop up' there or above", opts.dir, root)}
 	}
+	ctx, stopWaiting := untilHangup(ctx, os.Stdout, os.Stderr)
+	defer stopWaiting()
 	place, err := control.Claim(getenv, opts.root)
 	if err != nil {
 		return err

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// untilHangup returns a context that also ends when no one can see any longer
+// what this program prints: on SIGHUP, on SIGPIPE, and when the terminal or
+// the reader behind one of the files is gone. Who ignores SIGHUP, as nohup
+// does, wants the program to outlive its terminal.
+func untilHangup(ctx context.Context, files ...*os.File) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+		for _, f := range files {
+			awaitHangup(ctx, f, cancel)
+		}
+	}
+	go func() {
+		select {
+		case <-signals: // later ones are dropped: a hangup may bring several
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		signal.Stop(signals)
+	}
+}
