@@ -55,10 +55,16 @@ func TestDev(t *testing.T) {
 		vars    []string
 		want    string
 		code    int
+		stops   bool // the containers, without a word
 	}{
 		{name: "engine", docker: dockerUp, want: upLines},
 		{name: "engine, interrupted", docker: strings.Replace(dockerUp, "*) echo \"", `*" up "*) exit 130 ;;`+"\n*) echo \"", 1), want: composeUp + "build platform\n"},
 		{name: "engine, failed", docker: strings.Replace(dockerUp, "*) echo \"", `*" up "*) exit 7 ;;`+"\n*) echo \"", 1), want: composeUp + "build platform\n", code: 7},
+		{
+			// The stub's parent is the script.
+			name: "engine, terminal closed", docker: strings.Replace(dockerUp, "*) echo \"", `*" up "*) kill -HUP $PPID; exit 129 ;;`+"\n"+`*" stop") echo stopped >"$HOME/stopped"; exit ;;`+"\n*) echo \"", 1),
+			want: composeUp + "build platform\n", code: 129, stops: true,
+		},
 		{name: "no permission", docker: dockerForbidden, want: groupLine, code: 1},
 		{name: "no compose", docker: dockerBare, want: composeLine, code: 1},
 		{name: "nothing", want: nothingLine, code: 1},
@@ -128,6 +134,9 @@ func TestDev(t *testing.T) {
 					test.prepare(r)
 				}
 				r.want("dev", test.want, test.code, test.vars...)
+				if _, err := os.Stat(filepath.Join(r.dir, "stopped")); (err == nil) != test.stops {
+					t.Errorf("the containers were stopped: %v, want %v", err == nil, test.stops)
+				}
 			})
 		})
 	}
