@@ -323,7 +323,7 @@ done`
 }
 
 func TestDevHost(t *testing.T) {
-	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -debug 127.0.0.1:2345 -dlv REPO/.tools/bin/dlv -announce API http://127.0.0.1:8080  debugger 127.0.0.1:2345 -- REPO/.tools/bin/air -c .air.toml\n" +
+	const served = "devloop up -C workspace-server -listen 127.0.0.1:8080 -debug 127.0.0.1:2345 -dlv REPO/.tools/bin/dlv -settings .env -announce API http://127.0.0.1:8080  debugger 127.0.0.1:2345 -- REPO/.tools/bin/air -c .air.toml\n" +
 		"development 1 REPO/.state []\n"
 	eachShell(t, func(t *testing.T, r *repo) {
 		r.mkdir(filepath.Join(r.dir, "devloop"))

@@ -18,6 +18,7 @@ type options struct {
 	listen       []string      // addresses to hold, in the order of the descriptors
 	debug        string        // address for editors that debug the server, or ""
 	debugger     string        // the program dlv
+	settings     string        // absolute path of a file that is read at the start only, or ""
 	announce     string        // printed once the server serves
 	readyTimeout time.Duration // how long a new build may take until it is ready
 	drainTimeout time.Duration // how long a replaced process may take to end
@@ -59,6 +60,7 @@ func parseUp(args []string, root string, stderr io.Writer) (options, error) {
 	})
 	f.StringVar(&o.debugger, "dlv", "dlv", "`program` to run as the debugger")
 	f.StringVar(&o.announce, "announce", "", "`text` to print once the server serves, for instance where it is reached")
+	f.StringVar(&o.settings, "settings", "", "`file` of NAME=VALUE lines that is read at the start only: the loop says when an edit changes one")
 	f.DurationVar(&o.readyTimeout, "ready-timeout", 10*time.Second, "how long a new build may take to send READY=1")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long a replaced process may take to end after SIGTERM")
 	help := func() {
@@ -81,6 +83,9 @@ func parseUp(args []string, root string, stderr io.Writer) (options, error) {
 	}
 	if !filepath.IsAbs(o.dir) {
 		o.dir = filepath.Join(root, o.dir)
+	}
+	if o.settings != "" && !filepath.IsAbs(o.settings) {
+		o.settings = filepath.Join(root, o.settings)
 	}
 	if o.air = f.Args(); len(o.air) == 0 {
 		o.air = []string{"air"}

@@ -33,6 +33,8 @@ func TestUpFlags(t *testing.T) {
 		{"-listen [::1]:1 -listen=localhost:http", with(func(c *options) { c.listen = []string{"[::1]:1", "localhost:http"} }), ""},
 		{"-debug 127.0.0.1:2345", with(func(c *options) { c.debug = "127.0.0.1:2345" }), ""},
 		{"-debug :2345 -dlv /opt/dlv", with(func(c *options) { c.debug, c.debugger = ":2345", "/opt/dlv" }), ""},
+		{"-settings .env", with(func(c *options) { c.settings = "/checkout/.env" }), ""},
+		{"-settings /etc/env", with(func(c *options) { c.settings = "/etc/env" }), ""},
 		{"-announce x", with(func(c *options) { c.announce = "x" }), ""},
 		{"-ready-timeout 2s -drain-timeout=1m", with(func(c *options) { c.readyTimeout, c.drainTimeout = 2*time.Second, time.Minute }), ""},
 		{"-- air -c x.toml", with(func(c *options) { c.air = []string{"air", "-c", "x.toml"} }), ""},

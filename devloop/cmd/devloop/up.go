@@ -21,6 +21,7 @@ import (
 	"devloop/internal/process"
 	"devloop/internal/relay"
 	"devloop/internal/report"
+	"devloop/internal/settings"
 	"devloop/internal/supervisor"
 )
 
@@ -103,6 +104,10 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	answers := &answerer{loop: reloads, server: server, debugger: debugger, printer: printer, options: opts}
 	tasks.Go(func() { watcher.Run(ctx) })
 	tasks.Go(func() { reloads.Sweep(ctx) })
+	if opts.settings != "" {
+		file := settings.Open(opts.settings)
+		tasks.Go(func() { file.Watch(ctx, func(names []string) { printer.SettingsChanged(opts.settings, names) }) })
+	}
 	go control.Serve(ctx, commands, answers.handle)
 	<-ctx.Done()
 

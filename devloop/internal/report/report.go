@@ -160,6 +160,11 @@ func (p *Printer) WatcherDied(how string, tail []string, wait time.Duration) {
 // WatcherSaid implements air.Reporter.
 func (p *Printer) WatcherSaid(line string) { p.print("air: " + line) }
 
+// SettingsChanged tells that settings were edited that are read at the start only.
+func (p *Printer) SettingsChanged(path string, names []string) {
+	p.print(fmt.Sprintf("%s: %s changed: end the loop and start it again for this to take effect", p.relative(path), strings.Join(names, ", ")))
+}
+
 // Notice prints a line as it is.
 func (p *Printer) Notice(text string) { p.print(text) }
 

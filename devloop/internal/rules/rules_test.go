@@ -64,6 +64,7 @@ func importRules() map[string]importRule {
 		"internal/notify":      {nil, "a protocol, and not ours"},
 		"internal/process":     {nil, "it starts and ends processes, and does not know their programs"},
 		"internal/rules":       {nil, "it holds tests only"},
+		"internal/settings":    {nil, "it compares settings, and does not know what they mean"},
 		"internal/sockets":     {nil, "it shows what the kernel tells of any process"},
 		"internal/source":      {nil, "it reads files, and builds nothing"},
 		"internal/testkit":     {nil, "every package's tests may use it"},
@@ -83,7 +84,7 @@ func importRules() map[string]importRule {
 		"cmd/devloop": {
 			[]string{
 				"internal/air", "internal/control", "internal/delve", "internal/gobuild", "internal/listener",
-				"internal/loop", "internal/process", "internal/relay", "internal/report", "internal/supervisor",
+				"internal/loop", "internal/process", "internal/relay", "internal/report", "internal/settings", "internal/supervisor",
 			}, "it wires everything together",
 		},
 	}
