@@ -57,6 +57,7 @@ func verbs() []verb {
 		{"migrate", "bring the database's schema up to date, and exit", false, migrateOnly},
 		{"token create", "make a token in the database and print it; -h lists the flags", true, createToken},
 		{"secrets rotate", "seal all secrets with a new key, and forget the old keys", false, rotateSecrets},
+		{"secrets adopt", "after the database's key was lost: seal with this server's key from now on", false, adoptKey},
 		{"healthcheck", "ask the server at LISTEN_ADDR whether it is ready; exit with 1 if it is not", false, healthcheck},
 	}
 }

@@ -91,15 +91,18 @@ func ensureAdmin(ctx context.Context, cfg config.Config, storage *store.Store, l
 	return nil
 }
 
-// openVault returns the vault of the secrets, which has a key.
-func openVault(cfg config.Config, storage *store.Store, log *slog.Logger) (*secret.Vault, error) {
+// openVault returns the vault of the secrets, whose keys are those of the database.
+func openVault(ctx context.Context, cfg config.Config, storage *store.Store, log *slog.Logger) (*secret.Vault, error) {
 	vault := secret.NewVault(cfg.StateDirectory, storage)
-	path, made, err := vault.Init()
+	claimed, err := vault.Claim(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if made {
-		log.Info("made the key that seals the secrets; keep a copy of the file", "file", path)
+	if claimed.Made {
+		log.Info("made the key that seals the secrets; keep a copy of the file", "file", claimed.Path)
+	}
+	if claimed.Lost > 0 {
+		log.Warn("no key of this server opens some of the secrets: set those again that agents lack", "secrets", claimed.Lost)
 	}
 	return vault, nil
 }

@@ -86,6 +86,7 @@ func setup(env *testscript.Env, database storetest.Database, file string) error 
 	env.Setenv("URL", url)
 	env.Setenv("LISTEN_ADDR", ln.Addr().String())
 	env.Setenv("STATE_DIRECTORY", database.Dir)
+	env.Setenv("DATABASE_URL", database.URL)
 	env.Setenv("WORKSPACE_SERVER_TEST_RUN", "1")
 	env.Setenv("GOCOVERDIR", t.TempDir())
 	env.Setenv("GORACE", "atexit_sleep_ms=0")

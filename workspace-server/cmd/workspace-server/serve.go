@@ -61,11 +61,12 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	feed := events.NewFeed(log)
 	storage := store.New(database, feed.Wake)
 
-	if err := ensureAdmin(ctx, cfg, storage, log); err != nil {
+	// First: a server that does not belong to the database leaves nothing there.
+	secrets, err := openVault(ctx, cfg, storage, log)
+	if err != nil {
 		return err
 	}
-	secrets, err := openVault(cfg, storage, log)
-	if err != nil {
+	if err := ensureAdmin(ctx, cfg, storage, log); err != nil {
 		return err
 	}
 

@@ -52,7 +52,7 @@ func newAPI(t *testing.T, db *store.DB) *testAPI {
 	feed := events.NewFeed(log)
 	a.store = store.New(db, feed.Wake)
 	a.vault = secret.NewVault(t.TempDir(), a.store)
-	if _, _, err := a.vault.Init(); err != nil {
+	if _, err := a.vault.Init(); err != nil {
 		t.Fatal(err)
 	}
 

@@ -160,6 +160,14 @@ func versions() map[string]version {
 			},
 			"Dan Bob",
 		},
+		"0012_key_check.sql": {
+			`INSERT INTO key_check (one, key_id, box) VALUES (1, 'k', 'YQ==');`,
+			func(ctx context.Context, s *store.Store) ([]any, error) {
+				check, err := s.KeyCheck(ctx)
+				return []any{check != nil && check.Key == "k" && string(check.Box) == "a"}, err
+			},
+			"true",
+		},
 	}
 }
 

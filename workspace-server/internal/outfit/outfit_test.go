@@ -37,7 +37,7 @@ func each(t *testing.T, fn func(t *testing.T, p *place)) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		p := &place{t: t, store: store.New(database.Migrated(t), func(int64) {}), state: t.TempDir(), templates: t.TempDir(), plugins: t.TempDir()}
 		p.vault, p.files = secret.NewVault(p.state, p.store), files.New(p.state)
-		if _, _, err := p.vault.Init(); err != nil {
+		if _, err := p.vault.Claim(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		p.Maker = outfit.Maker{

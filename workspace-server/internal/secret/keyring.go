@@ -83,6 +83,12 @@ func (r Keyring) Open(p Place, s Sealed) (string, error) {
 	return string(value), nil
 }
 
+// opens reports whether the keyring opens what was sealed for a place.
+func (r Keyring) opens(p Place, s Sealed) bool {
+	_, err := r.Open(p, s)
+	return err == nil
+}
+
 // gcm returns a cipher that puts a random nonce of 96 bits before each encrypted
 // value (crypto/cipher.NewGCMWithRandomNonce).
 func (k Key) gcm() cipher.AEAD {

@@ -72,10 +72,10 @@ type Store interface {
 	Secrets(ctx context.Context, workspace string) ([]Secret, error)
 
 	// PutSecret stores what seal returns, and reports whether the secret is new.
-	// No server runs Reseal while PutSecret calls seal. It fails with NotFound
-	// when there is no such workspace, and with Conflict when the place has
-	// MaxSecrets.
-	PutSecret(ctx context.Context, p Place, seal func() (Sealed, error)) (bool, error)
+	// Seal gets the key check, or nil. No server runs Reseal while PutSecret
+	// calls seal. It fails with NotFound when there is no such workspace, and
+	// with Conflict when the place has MaxSecrets.
+	PutSecret(ctx context.Context, p Place, seal func(check *Sealed) (Sealed, error)) (bool, error)
 
 	// DeleteSecret fails with NotFound.
 	DeleteSecret(ctx context.Context, p Place) error
@@ -84,7 +84,11 @@ type Store interface {
 	// and those for all that its own do not replace.
 	SealedSecrets(ctx context.Context, workspace string) (map[Place]Sealed, error)
 
-	// Reseal calls seal with all secrets, and stores all that it returns, or
-	// none. Meanwhile no server runs PutSecret or another Reseal.
+	// KeyCheck returns the key check, or nil if the database has none.
+	KeyCheck(ctx context.Context) (*Sealed, error)
+
+	// Reseal calls seal with all secrets, and the key check at the zero Place if
+	// there is one, and stores all that it returns, or none. Meanwhile no server runs
+	// PutSecret or another Reseal.
 	Reseal(ctx context.Context, seal func(all map[Place]Sealed) (map[Place]Sealed, error)) error
 }

@@ -29,19 +29,19 @@ func NewVault(dir string, store Store) *Vault {
 }
 
 // Init makes the first key unless there is one, and reports whether it did.
-func (v *Vault) Init() (path string, made bool, err error) {
+func (v *Vault) Init() (made bool, err error) {
 	made, err = private.Create(v.path, Keyring{NewKey()}.Text())
 	if err != nil {
-		return v.path, false, fmt.Errorf("write the key file to the state directory (STATE_DIRECTORY): %w", err)
+		return false, fmt.Errorf("write the key file to the state directory (STATE_DIRECTORY): %w", err)
 	}
 	_, err = v.keys()
-	return v.path, made, err
+	return made, err
 }
 
 func (v *Vault) keys() (Keyring, error) {
 	text, err := private.Read(v.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the key file %s is gone: put it back, or restart the server for a new key, which opens none of the secrets stored so far", v.path)
+		return nil, fmt.Errorf("the key file %s is gone: put it back from the backup; if it is lost, 'workspace-server secrets adopt' makes a new key, which opens none of the secrets stored so far", v.path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key file: %w", err)
@@ -65,10 +65,14 @@ func (v *Vault) Put(ctx context.Context, p Place, value string) (bool, error) {
 	if err := errors.Join(p.Check(), CheckValue(value)); err != nil {
 		return false, err
 	}
-	return v.store.PutSecret(ctx, p, func() (Sealed, error) {
+	return v.store.PutSecret(ctx, p, func(check *Sealed) (Sealed, error) {
 		keys, err := v.keys()
 		if err != nil {
 			return Sealed{}, err
+		}
+		if check != nil && !keys.opens(Place{}, *check) {
+			return Sealed{}, workspace.Wrap(workspace.Conflict,
+				"The secret is not stored, since this server's keys do not belong to its database. Put back the right key file.", &ForeignKeyError{v.path})
 		}
 		return keys.Seal(p, value), nil
 	})
@@ -107,6 +111,9 @@ func (v *Vault) Values(ctx context.Context, id string) (map[string]string, error
 func (v *Vault) Rotate(ctx context.Context) (n int, err error) {
 	err = v.store.Reseal(ctx, func(all map[Place]Sealed) (map[Place]Sealed, error) {
 		n = len(all)
+		if _, checked := all[Place{}]; checked {
+			n--
+		}
 		return v.reseal(all)
 	})
 	if err != nil {
@@ -121,6 +128,9 @@ func (v *Vault) reseal(all map[Place]Sealed) (map[Place]Sealed, error) {
 	keys, err := v.keys()
 	if err != nil {
 		return nil, err
+	}
+	if check, has := all[Place{}]; has && !keys.opens(Place{}, check) {
+		return nil, &ForeignKeyError{v.path}
 	}
 	keys = append(Keyring{NewKey()}, keys...)
 	again := make(map[Place]Sealed, len(all))

@@ -28,7 +28,17 @@ type fixture struct {
 	id    string // of a workspace
 }
 
+// each runs fn with a vault that has claimed its database, fresh before that.
 func each(t *testing.T, fn func(t *testing.T, f fixture)) {
+	fresh(t, func(t *testing.T, f fixture) {
+		if c, err := f.Claim(t.Context()); err != nil || !c.Made || c.Path != filepath.Join(f.dir, secret.KeyFile) {
+			t.Fatalf("Claim() = %+v, %v, want a new key", c, err)
+		}
+		fn(t, f)
+	})
+}
+
+func fresh(t *testing.T, fn func(t *testing.T, f fixture)) {
 	storetest.Parallel(t, func(t *testing.T, database storetest.Database) {
 		s := store.New(database.Migrated(t), func(int64) {})
 		w, err := workspace.New(workspace.Spec{Name: "w"}, time.Now())
@@ -40,9 +50,6 @@ func each(t *testing.T, fn func(t *testing.T, f fixture)) {
 		}
 		f := fixture{store: s, dir: t.TempDir(), id: w.ID}
 		f.Vault = secret.NewVault(f.dir, s)
-		if path, made, err := f.Init(); err != nil || !made || path != filepath.Join(f.dir, secret.KeyFile) {
-			t.Fatalf("Init() = %s, %v, %v, want a new key", path, made, err)
-		}
 		fn(t, f)
 	})
 }
@@ -73,8 +80,8 @@ func TestVault(t *testing.T) {
 		f.put(t, f.id, "C", "", true)
 		f.put(t, f.id, "C", "changed", false)
 		f.want(t, map[string]string{"A": "for all", "B": "its own", "C": "changed"})
-		if _, made, err := f.Init(); err != nil || made {
-			t.Errorf("Init() again = %v, %v, want the same key", made, err)
+		if c, err := f.Claim(ctx); err != nil || c.Made {
+			t.Errorf("Claim() again = %+v, %v, want the same key", c, err)
 		}
 		list, err := f.List(ctx, f.id)
 		if err != nil || len(list) != 2 || list[0].Name != "B" || list[1].Name != "C" || list[0].Created == 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/base64"
+	"errors"
 	"slices"
 
 	"workspace-server/internal/secret"
@@ -44,7 +45,7 @@ func (s *Store) secrets(ctx context.Context, id string) ([]secret.Secret, error)
 }
 
 // PutSecret implements secret.Store.
-func (s *Store) PutSecret(ctx context.Context, p secret.Place, seal func() (secret.Sealed, error)) (bool, error) {
+func (s *Store) PutSecret(ctx context.Context, p secret.Place, seal func(check *secret.Sealed) (secret.Sealed, error)) (bool, error) {
 	var fresh bool
 	err := s.db.Exclusive(ctx, func(tx *sql.Tx) error {
 		if p.Workspace != "" {
@@ -63,7 +64,11 @@ func (s *Store) PutSecret(ctx context.Context, p secret.Place, seal func() (secr
 		if fresh && others >= secret.MaxSecrets {
 			return workspace.Errorf(workspace.Conflict, "There are %d secrets here, and there may be no more. Delete one first.", others)
 		}
-		sealed, err := seal()
+		check, err := keyCheck(ctx, tx)
+		if err != nil {
+			return err
+		}
+		sealed, err := seal(check)
 		if err != nil {
 			return err
 		}
@@ -132,11 +137,24 @@ func (s *Store) Reseal(ctx context.Context, seal func(map[secret.Place]secret.Se
 		if err != nil {
 			return err
 		}
+		check, err := keyCheck(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if check != nil {
+			all[secret.Place{}] = *check
+		}
 		changed, err := seal(all)
 		if err != nil {
 			return err
 		}
 		for p, again := range changed {
+			if p == (secret.Place{}) {
+				if err := setKeyCheck(ctx, tx, again); err != nil {
+					return err
+				}
+				continue
+			}
 			_, err = tx.ExecContext(ctx, `UPDATE secrets SET key_id = $1, box = $2 WHERE scope = $3 AND name = $4`,
 				again.Key, base64.StdEncoding.EncodeToString(again.Box), p.Workspace, p.Name)
 			if err != nil {
@@ -145,4 +163,32 @@ func (s *Store) Reseal(ctx context.Context, seal func(map[secret.Place]secret.Se
 		}
 		return nil
 	}))
+}
+
+// KeyCheck implements secret.Store.
+func (s *Store) KeyCheck(ctx context.Context) (*secret.Sealed, error) {
+	check, err := keyCheck(ctx, s.db.read)
+	return check, s.db.fail("read the key check", err)
+}
+
+func keyCheck(ctx context.Context, q querier) (*secret.Sealed, error) {
+	var check secret.Sealed
+	var box string
+	err := q.QueryRowContext(ctx, `SELECT key_id, box FROM key_check`).Scan(&check.Key, &box)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	check.Box, err = base64.StdEncoding.DecodeString(box)
+	return &check, err
+}
+
+func setKeyCheck(ctx context.Context, tx *sql.Tx, check secret.Sealed) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO key_check (one, key_id, box) VALUES (1, $1, $2)
+		ON CONFLICT (one) DO UPDATE SET key_id = excluded.key_id, box = excluded.box`,
+		check.Key, base64.StdEncoding.EncodeToString(check.Box))
+	return err
 }
