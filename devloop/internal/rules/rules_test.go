@@ -68,6 +68,7 @@ func importRules() map[string]importRule {
 		"internal/sockets":     {nil, "it shows what the kernel tells of any process"},
 		"internal/source":      {nil, "it reads files, and builds nothing"},
 		"internal/testkit":     {nil, "every package's tests may use it"},
+		"serve":                {nil, "programs import it, and a copy of its directory must work"},
 
 		"internal/air":     {[]string{"internal/process"}, "it keeps a program running that it neither reads nor steers"},
 		"internal/gobuild": {[]string{"internal/process"}, "one build needs no loop around it"},

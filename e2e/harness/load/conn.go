@@ -50,7 +50,7 @@ type client struct {
 // late is by how much more than its pace a client lets a connection rest only if the
 // machine is too busy to run it. A draining server closes a connection that has
 // rested for 850 ms, and promises nothing for what is sent at that moment (Drain in
-// workspace-server/internal/server). Of that rest the client sees a part only: what
+// devloop/serve). Of that rest the client sees a part only: what
 // stands between, such as the engine's proxy, waits for the machine too.
 const late = 160 * time.Millisecond
 

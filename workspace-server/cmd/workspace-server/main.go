@@ -53,7 +53,7 @@ type verb struct {
 
 func verbs() []verb {
 	return []verb{
-		{"serve", "serve the API until SIGTERM (the default)", false, serve},
+		{"serve", "serve the API until SIGTERM (the default)", false, serveAPI},
 		{"migrate", "bring the database's schema up to date, and exit", false, migrateOnly},
 		{"token create", "make a token in the database and print it; -h lists the flags", true, createToken},
 		{"secrets rotate", "seal all secrets with a new key, and forget the old keys", false, rotateSecrets},

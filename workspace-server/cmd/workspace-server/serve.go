@@ -3,19 +3,20 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"net"
+	"net/http"
 	"os"
 	"time"
+
+	"devloop/serve"
 
 	"workspace-server/internal/a2a"
 	"workspace-server/internal/api"
 	"workspace-server/internal/config"
 	"workspace-server/internal/events"
 	"workspace-server/internal/files"
-	"workspace-server/internal/server"
 	"workspace-server/internal/store"
-	"workspace-server/internal/systemd"
 )
 
 // How long a client of a stream waits before it connects again. In a reload
@@ -25,26 +26,37 @@ const (
 	retry       = 2 * time.Second
 )
 
+// Limits of a connection. Streams extend their own write deadline.
+const (
+	readHeaderTimeout = 10 * time.Second
+	writeTimeout      = 60 * time.Second
+	maxHeaderBytes    = 64 << 10
+
+	// idleTimeout is longer than HTTP clients commonly keep a connection, so that the
+	// client closes it, which is free of races.
+	idleTimeout = 3 * time.Minute
+)
+
 // heartbeat is how often a stream without events says that it is alive.
 const heartbeat = 15 * time.Second
 
-// serve serves until ctx is done, and then drains. Whatever it starts goes on the
+// serveAPI serves until ctx is done, and then drains. Whatever it starts goes on the
 // stop list, so that it stops in the opposite order: the reconciler, the sweeps,
 // polling, the streams, the database, the listener.
-func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(string) string, s streams) (err error) {
+func serveAPI(ctx context.Context, cfg config.Config, _ []string, getenv func(string) string, s streams) (err error) {
 	started := time.Now()
 	log := logger(cfg, s)
 	log.Debug("starting", "pid", os.Getpid(), "config", cfg)
 	var stops stopList
 	defer func() { err = errors.Join(err, stops.stop()) }()
 
-	manager, err := systemd.Take(getenv, os.Unsetenv)
+	manager, err := serve.Take(getenv, os.Unsetenv)
 	if err != nil {
 		return err
 	}
 	// From here on clients wait until the server is ready. If the address is
-	// taken, serve fails before it does any work.
-	listener, err := listen(ctx, cfg, manager)
+	// taken, serveAPI fails before it does any work.
+	listener, err := manager.Listen(ctx, cfg.ListenAddr)
 	if err != nil {
 		return err
 	}
@@ -86,7 +98,7 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		stops.add(startReconciler(ctx, storage, driver, maker, feed, log))
 	}
 
-	httpServer := server.New(api.New(api.Deps{
+	server := serve.New(httpServer(api.New(api.Deps{
 		Workspaces:  storage,
 		Events:      storage,
 		Feed:        feed,
@@ -108,12 +120,12 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 		RateLimit:   cfg.RateLimit,
 		Plugins:     plugins,
 		Attachments: storage,
-	}), log)
+	}), log))
 	failed := make(chan error, 1)
-	go func() { failed <- httpServer.Serve(listener) }()
+	go func() { failed <- server.Serve(listener) }()
 	log.Log(ctx, milestones(cfg), "serving", "url", "http://"+listener.Addr().String(), "database", database.Driver(), "pid", os.Getpid(),
 		"ready_in", time.Since(started).Round(time.Millisecond))
-	tell(log, manager, systemd.Ready)
+	tell(log, manager, serve.Ready)
 
 	select {
 	case err := <-failed:
@@ -121,10 +133,10 @@ func serve(ctx context.Context, cfg config.Config, _ []string, getenv func(strin
 	case <-ctx.Done():
 	}
 	stopping := time.Now()
-	err = httpServer.Drain(cfg.DrainTimeout, func() {
-		tell(log, manager, systemd.Stopping)
-		stopStreams()
-	})
+	server.Stop()
+	tell(log, manager, serve.Stopping)
+	stopStreams()
+	err = drain(ctx, server, cfg.DrainTimeout)
 	log.Log(ctx, milestones(cfg), "stopped", "pid", os.Getpid(), "drained_in", time.Since(stopping).Round(time.Millisecond))
 	return errors.Join(err, <-failed)
 }
@@ -145,18 +157,35 @@ func retryOf(cfg config.Config) time.Duration {
 	return retry
 }
 
-// listen returns the socket that the service manager passed, or opens one.
-func listen(ctx context.Context, cfg config.Config, manager systemd.Environment) (net.Listener, error) {
-	if ln, err := manager.Listener(); ln != nil || err != nil {
-		return ln, err
+// httpServer returns the server of HTTP/1.1.
+func httpServer(handler http.Handler, log *slog.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", cfg.ListenAddr)
+}
+
+// drain waits for the requests that are under way.
+func drain(ctx context.Context, server *serve.Server, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	err := server.Drain(ctx)
+	if cut, ok := errors.AsType[*serve.CutError](err); ok {
+		return fmt.Errorf("%w, since they were not done after %v: allow more with DRAIN_TIMEOUT", cut, timeout)
+	}
+	return err
 }
 
 // tell reports a state to the service manager, which acts on its own if that
 // fails.
-func tell(log *slog.Logger, manager systemd.Environment, state string) {
+func tell(log *slog.Logger, manager *serve.Manager, state string) {
 	if err := manager.Notify(state); err != nil {
 		log.Warn("cannot notify the service manager", "state", state, "error", err)
 	}

@@ -18,7 +18,7 @@ import (
 	"time"
 	"unicode"
 
-	"workspace-server/internal/systemd"
+	"devloop/serve"
 )
 
 const (
@@ -84,17 +84,14 @@ func Run(ctx context.Context, getenv func(string) string, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	passed, err := systemd.Take(getenv, os.Unsetenv)
+	manager, err := serve.Take(getenv, os.Unsetenv)
 	if err != nil {
 		return err
 	}
-	ln, err := passed.Listener()
-	if err == nil && ln == nil {
-		if s.listen == "" {
-			return errors.New("AGENT_LISTEN is missing: set it to host:port, or pass a socket by LISTEN_FDS")
-		}
-		ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
+	if s.listen == "" && len(manager.Sockets) == 0 {
+		return errors.New("AGENT_LISTEN is missing: set it to host:port, or pass a socket by LISTEN_FDS")
 	}
+	ln, err := manager.Listen(ctx, s.listen)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func TestEnvironment(t *testing.T) {
 		{"PLATFORM_URL", "http://platform?secret", "PLATFORM_URL is not accepted"},
 		{"AGENT_LISTEN", "", "AGENT_LISTEN is missing"},
 		{"AGENT_LISTEN", "127.0.0.1:x", "listen tcp"},
-		{"LISTEN_FDS", "2", "exactly one socket"},
+		{"LISTEN_FDS", "2", "descriptor 3 is not a listening socket"},
 	}
 	for _, tt := range tests {
 		getenv := environment("http://127.0.0.1:1", "")

@@ -60,13 +60,13 @@ func Load(getenv func(string) string) (Config, error) {
 		PluginsDir:   r.text("PLUGINS_DIR", "plugins"),
 		WatchReload:  r.watchReload(),
 		LogLevel:     r.logLevel(),
-		DrainTimeout: r.drainTimeout(),
 
 		AgentNetworks: r.agentNetworks(),
 
 		EventRetention: r.eventRetention(),
 	}
 	cfg.Env = r.env(cfg.WatchReload)
+	cfg.DrainTimeout = r.drainTimeout(cfg.WatchReload)
 	cfg.RateLimit = r.rateLimit(cfg.Env)
 	cfg.StateDirectory = r.stateDirectory()
 	cfg.Provisioner = r.provisioner(cfg.Env)

@@ -41,6 +41,8 @@ func TestLoad(t *testing.T) {
 		{[]string{"ENV=development"}, "ENV=development"},
 		{[]string{"LOG_LEVEL=debug"}, "LOG_LEVEL=debug"},
 		{[]string{"DRAIN_TIMEOUT=1m30s"}, "DRAIN_TIMEOUT=1m30s"},
+		{[]string{"WATCH_RELOAD=1"}, "DRAIN_TIMEOUT=10m0s"},
+		{[]string{"WATCH_RELOAD=1", "DRAIN_TIMEOUT=1s"}, "DRAIN_TIMEOUT=1s"},
 		{nil, "EVENT_RETENTION=168h0m0s"},
 		{[]string{"EVENT_RETENTION=1h"}, "EVENT_RETENTION=1h0m0s"},
 		{nil, "RATE_LIMIT=100"},

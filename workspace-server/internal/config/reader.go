@@ -169,9 +169,15 @@ func join(networks []netip.Prefix) string {
 	return strings.Join(texts, ",")
 }
 
-func (r *reader) drainTimeout() time.Duration {
+// drainTimeout: a reload loop lets the old server go on beside the new one, so a long
+// request costs nothing there.
+func (r *reader) drainTimeout(watchReload bool) time.Duration {
 	const name = "DRAIN_TIMEOUT"
-	value := r.text(name, "8s")
+	fallback := "8s"
+	if watchReload {
+		fallback = "10m"
+	}
+	value := r.text(name, fallback)
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 || d > 10*time.Minute {
 		r.refuse(name, value, "give a duration above 0 and up to 10m, such as 8s")

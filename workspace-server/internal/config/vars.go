@@ -48,7 +48,7 @@ func Vars() []Var {
 			"The networks, besides public addresses, that agents may register URLs in.",
 		},
 		{
-			"DRAIN_TIMEOUT", "8s", "a duration above 0 and up to 10m, such as 8s",
+			"DRAIN_TIMEOUT", "10m if WATCH_RELOAD=1, else 8s", "a duration above 0 and up to 10m, such as 8s",
 			"How long requests may take after SIGTERM before the server cuts them.",
 		},
 		{

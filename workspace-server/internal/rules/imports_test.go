@@ -15,7 +15,7 @@ func importRules() map[string]rule {
 			"internal/a2a", "internal/agent", "internal/api", "internal/bootstrap", "internal/catalog", "internal/cli", "internal/config",
 			"internal/events", "internal/files", "internal/migrate", "internal/outfit",
 			"internal/provision", "internal/provision/docker", "internal/provision/process", "internal/reconcile",
-			"internal/secret", "internal/server", "internal/store", "internal/sweep", "internal/systemd",
+			"internal/secret", "internal/store", "internal/sweep",
 			"internal/token", "internal/workspace", "migrations",
 		}, "it wires the packages together"},
 
@@ -36,7 +36,6 @@ func importRules() map[string]rule {
 		"internal/openapi":   {nil, "it holds a document"},
 		"internal/ratelimit": {nil, "it counts without knowing what it limits"},
 		"internal/stream":    {nil, "it writes answers whatever they contain"},
-		"internal/server":    {nil, "it drains connections whatever handler serves them"},
 		"internal/trace":     {nil, "it implements a standard"},
 
 		// What runs agents.
@@ -57,9 +56,9 @@ func importRules() map[string]rule {
 			[]string{"internal/private", "internal/provision", "internal/workspace"}, "it knows processes and records, and not who asks for instances",
 		},
 		"internal/provision/provisiontest": {
-			[]string{"internal/provision", "internal/systemd"}, "it holds tests for drivers, and the agent that they start",
+			[]string{"internal/provision"}, "it holds tests for drivers, and the agent that they start",
 		},
-		"internal/agent": {[]string{"internal/systemd"}, "it stands for anyone's agent, which shares no code with the server"},
+		"internal/agent": {nil, "it stands for anyone's agent, which shares no code with the server"},
 
 		// What stores.
 		"internal/store": {
@@ -88,8 +87,7 @@ func importRules() map[string]rule {
 		"internal/client": {
 			[]string{"internal/secret", "internal/token", "internal/workspace"}, "it speaks HTTP, and knows neither a server's code nor a terminal",
 		},
-		"internal/config":  {nil, "settings come before everything else"},
-		"internal/systemd": {nil, "it implements a protocol"},
+		"internal/config": {nil, "settings come before everything else"},
 
 		// What tests use.
 		"internal/testkit": {nil, "every package's tests may use it"},

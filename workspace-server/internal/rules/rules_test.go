@@ -56,6 +56,9 @@ func TestImportDirections(t *testing.T) {
 		}
 		delete(rules, name)
 		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, "devloop/") && imported != "devloop/serve" {
+				t.Errorf("%s imports %s, but the loop is for development", name, imported)
+			}
 			own, ok := strings.CutPrefix(imported, module)
 			if ok && !slices.Contains(rule.imports, own) {
 				t.Errorf("%s imports %s, but %s", name, own, rule.reason)

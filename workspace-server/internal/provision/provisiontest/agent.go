@@ -3,13 +3,13 @@
 package provisiontest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,8 +20,9 @@ import (
 	"syscall"
 	"time"
 
+	"devloop/serve"
+
 	"workspace-server/internal/provision"
-	"workspace-server/internal/systemd"
 )
 
 // Variables that tell the agent what to do.
@@ -80,14 +81,11 @@ func agent() error {
 	if code, err := strconv.Atoi(os.Getenv(envExit)); err == nil {
 		os.Exit(code)
 	}
-	passed, err := systemd.Take(os.Getenv, func(string) error { return nil })
+	manager, err := serve.Take(os.Getenv, func(string) error { return nil })
 	if err != nil {
 		return err
 	}
-	ln, err := passed.Listener()
-	if ln == nil && err == nil {
-		ln, err = net.Listen("tcp", os.Getenv(provision.EnvListen))
-	}
+	ln, err := manager.Listen(context.Background(), os.Getenv(provision.EnvListen))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package server
+package serve
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -54,7 +55,7 @@ func (s *shared) listener() net.Listener {
 // for Serve to return.
 func (s *shared) start(handler http.Handler) (*Server, func()) {
 	s.t.Helper()
-	srv := New(handler, discard())
+	srv := New(&http.Server{Handler: handler, ErrorLog: discard()})
 	ln := s.listener()
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
@@ -65,6 +66,15 @@ func (s *shared) start(handler http.Handler) (*Server, func()) {
 		}
 	}
 }
+
+// within returns a context that ends after d.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func discard() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // echo answers with the request's body and the server's number.
 func echo(number int) http.Handler {
@@ -120,15 +130,17 @@ type load struct {
 	wg    sync.WaitGroup
 	count atomic.Int64
 
+	transports []*http.Transport // several clients may share one
+
 	mu   sync.Mutex
 	errs []error
 }
 
 // client starts a client that sends requests one after the other, with pauses.
 func (l *load) client(transport *http.Transport, method string, pause time.Duration) {
+	l.transports = append(l.transports, transport)
 	l.wg.Go(func() {
 		client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
-		defer client.CloseIdleConnections()
 		for i := 0; ; i++ {
 			if err := l.request(client, method, i); err != nil {
 				l.mu.Lock()
@@ -183,6 +195,9 @@ func (l *load) request(client *http.Client, method string, i int) error {
 func (l *load) close() error {
 	close(l.stop)
 	l.wg.Wait()
+	for _, transport := range l.transports {
+		transport.CloseIdleConnections()
+	}
 	return errors.Join(l.errs...)
 }
 
@@ -207,7 +222,7 @@ func TestHandOver(t *testing.T) {
 	for round := 1; round <= rounds; round++ {
 		before := l.count.Load()
 		next, waitNext := socket.start(echo(round))
-		if err := server.Drain(10*time.Second, func() {}); err != nil {
+		if err := server.Drain(within(t, 10*time.Second)); err != nil {
 			t.Errorf("round %d: Drain = %v", round, err)
 		}
 		wait()
@@ -219,7 +234,7 @@ func TestHandOver(t *testing.T) {
 	if err := l.close(); err != nil {
 		t.Errorf("of %d requests some failed: %v", l.count.Load(), err)
 	}
-	if err := server.Drain(10*time.Second, func() {}); err != nil {
+	if err := server.Drain(within(t, 10*time.Second)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	wait()
@@ -246,7 +261,7 @@ func TestRestedClientReachesTheNextServer(t *testing.T) {
 		t.Fatalf("server %s answers, want 1", got)
 	}
 	next, waitNext := socket.start(echo(2))
-	if err := old.Drain(10*time.Second, func() {}); err != nil {
+	if err := old.Drain(within(t, 10*time.Second)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	waitOld()
@@ -254,7 +269,7 @@ func TestRestedClientReachesTheNextServer(t *testing.T) {
 		t.Errorf("server %s answers after the drain, want 2", got)
 	}
 	client.CloseIdleConnections()
-	if err := next.Drain(10*time.Second, func() {}); err != nil {
+	if err := next.Drain(within(t, 10*time.Second)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	waitNext()
@@ -279,7 +294,7 @@ func TestDrainOfABlockingSocket(t *testing.T) {
 	if err := resp.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Drain(10*time.Second, func() {}); err != nil {
+	if err := server.Drain(within(t, 10*time.Second)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	wait()

@@ -1,8 +1,9 @@
-package server
+package serve
 
 import (
 	"bufio"
-	"fmt"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -59,13 +60,13 @@ func (c *rawClient) wantClosed() {
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// drain drains in the background, and returns when the listener is closed.
+// drain stops s, and drains it in the background.
 func drain(t *testing.T, s *Server, timeout time.Duration) (result func() error) {
 	t.Helper()
-	closed := make(chan struct{})
+	s.Stop()
 	done := make(chan error, 1)
-	go func() { done <- s.Drain(timeout, func() { close(closed) }) }()
-	<-closed
+	ctx := within(t, timeout)
+	go func() { done <- s.Drain(ctx) }()
 	return func() error { return <-done }
 }
 
@@ -116,31 +117,44 @@ func TestDrainAnswersWhatIsUnderWay(t *testing.T) {
 	wait()
 }
 
-func TestDrainCutsAtTheTimeout(t *testing.T) {
+func TestDrainCutsAtTheDeadline(t *testing.T) {
 	socket := newShared(t)
-	entered := make(chan struct{})
-	server, wait := socket.start(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(entered)
+	entered := make(chan struct{}, 2)
+	server, wait := socket.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		if r.URL.Path == "/upgrade" {
+			if _, _, err := w.(http.Hijacker).Hijack(); err != nil {
+				t.Error(err)
+			}
+			return
+		}
 		<-r.Context().Done()
 	}))
-	c := dial(t, socket.addr())
-	c.send(get)
+	slow, upgraded := dial(t, socket.addr()), dial(t, socket.addr())
+	slow.send(get)
+	upgraded.send("GET /upgrade HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-entered
-	err := server.Drain(10*time.Millisecond, func() {})
-	if err == nil || !strings.Contains(err.Error(), "1 connections were cut") {
-		t.Errorf("Drain = %v, want an error that says what was cut", err)
+	<-entered
+	err := server.Drain(within(t, 10*time.Millisecond))
+	if cut, ok := errors.AsType[*CutError](err); !ok || *cut != (CutError{Connections: 2, Hijacked: 1}) {
+		t.Errorf("Drain = %v, want what was cut", err)
+	}
+	if want := "2 connections were cut, 1 of them WebSockets or the like"; err == nil || err.Error() != want {
+		t.Errorf("Drain = %v, want %s", err, want)
 	}
 	wait()
+	slow.wantClosed()
+	upgraded.wantClosed()
 }
 
-func TestDrainBeforeServe(t *testing.T) {
+func TestStopBeforeServe(t *testing.T) {
 	socket := newShared(t)
-	server := New(echo(1), discard())
-	result := drain(t, server, 20*time.Second)
+	server := New(&http.Server{Handler: echo(1), ErrorLog: discard()})
+	server.Stop()
 	if err := server.Serve(socket.listener()); err != nil {
-		t.Errorf("Serve after Drain = %v, want nil", err)
+		t.Errorf("Serve after Stop = %v, want nil", err)
 	}
-	if err := result(); err != nil {
+	if err := server.Drain(t.Context()); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 }
@@ -151,12 +165,25 @@ func TestServeReportsAFailedListener(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	server := New(echo(1), discard())
+	server := New(&http.Server{Handler: echo(1), ErrorLog: discard()})
 	if err := server.Serve(ln); err == nil {
 		t.Error("Serve on a closed listener = nil, want an error")
 	}
-	if err := server.Drain(time.Second, func() {}); err != nil {
+	if err := server.Drain(t.Context()); err != nil {
 		t.Errorf("Drain after a failed Serve = %v", err)
+	}
+}
+
+// A listener that speaks TLS would hide the connections whose bytes Drain counts.
+func TestServeRefusesATLSListener(t *testing.T) {
+	socket := newShared(t)
+	ln := tls.NewListener(socket.listener(), certificate(t))
+	server := New(&http.Server{Handler: echo(1), ErrorLog: discard()})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	dial(t, socket.addr())
+	if err := <-served; err == nil || !strings.Contains(err.Error(), "call ServeTLS") {
+		t.Errorf("Serve of a TLS listener = %v, want an error that says what to call", err)
 	}
 }
 
@@ -164,24 +191,33 @@ func TestIsQuiet(t *testing.T) {
 	const ms = time.Millisecond
 	tests := []struct {
 		name     string
-		state    http.ConnState
+		conn     conn
 		received int64
 		age      time.Duration
 		want     bool
 	}{
-		{"accepted just now", http.StateNew, 0, 849 * ms, false},
-		{"accepted long ago", http.StateNew, 0, 850 * ms, true},
-		{"first request is coming in", http.StateNew, 1, time.Hour, false},
-		{"busy", http.StateActive, 0, time.Hour, false},
-		{"idle just now", http.StateIdle, 0, 849 * ms, false},
-		{"idle", http.StateIdle, 0, 850 * ms, true},
-		{"next request is coming in", http.StateIdle, 1, time.Hour, false},
+		{"accepted just now", conn{state: http.StateNew}, 0, 849 * ms, false},
+		{"accepted long ago", conn{state: http.StateNew}, 0, 850 * ms, true},
+		{"first request is coming in", conn{state: http.StateNew}, 1, stalled - ms, false},
+		{"first request does not come in", conn{state: http.StateNew}, 1, stalled, true},
+		{"busy", conn{state: http.StateActive}, 0, time.Hour, false},
+		{"hijacked", conn{state: http.StateHijacked}, 0, time.Hour, false},
+		{"idle just now", conn{state: http.StateIdle}, 0, 849 * ms, false},
+		{"idle", conn{state: http.StateIdle}, 0, 850 * ms, true},
+		{"next request is coming in", conn{state: http.StateIdle}, 1, stalled - ms, false},
+		{"next request does not come in", conn{state: http.StateIdle}, 1, stalled, true},
+		{"HTTP/2", conn{state: http.StateIdle, http2: true}, 0, time.Hour, false},
+		{"TLS, without a handshake", conn{state: http.StateNew, tls: &tls.Conn{}}, 0, 850 * ms, true},
+		{"TLS, in the handshake", conn{state: http.StateNew, tls: &tls.Conn{}}, 1, stalled - ms, false},
+		{"TLS, after the handshake", conn{state: http.StateNew, tls: &tls.Conn{}, shaken: true}, 0, 850 * ms, true},
+		{"TLS, request is coming in", conn{state: http.StateNew, tls: &tls.Conn{}, shaken: true}, 1, stalled - ms, false},
 	}
-	for _, tt := range tests {
-		now := time.Unix(0, 0)
-		c := &conn{}
-		c.enter(tt.state, now)
+	for i := range tests {
+		tt, now := &tests[i], time.Unix(0, 0)
+		c := &tt.conn
+		c.enter(c.state, now)
 		c.received.Add(tt.received)
+		c.isQuiet(now) // the drain's first look
 		if got := c.isQuiet(now.Add(tt.age)); got != tt.want {
 			t.Errorf("%s: isQuiet after %v = %t, want %t", tt.name, tt.age, got, tt.want)
 		}
@@ -217,18 +253,4 @@ func TestHasInput(t *testing.T) {
 	if hasInput(nc) {
 		t.Error("hasInput at the end of the connection = true, want false")
 	}
-}
-
-func ExampleServer_Drain() {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	server := New(http.NotFoundHandler(), discard())
-	go func() { _ = server.Serve(ln) }()
-	err = server.Drain(time.Second, func() { fmt.Println("another process takes over") })
-	fmt.Println(err)
-	// Output:
-	// another process takes over
-	// <nil>
 }
