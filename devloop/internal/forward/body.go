@@ -6,10 +6,6 @@ import (
 	"net"
 )
 
-// spliceFrom is from how many bytes on a body goes from socket to socket within
-// the kernel.
-const spliceFrom = 64 << 10
-
 // A readError is an error of the side that a body comes from.
 type readError struct{ error }
 
@@ -19,10 +15,9 @@ func (e readError) Unwrap() error { return e.error }
 // the beginning. Nothing is held back: what was read is written before more is
 // read.
 func copyBody(dst, src *net.TCPConn, in *buffer, first []byte, length int64) error {
-	var c chunks
-	var done bool
-	for wide := false; ; {
-		n := in.len()
+	defer in.shrink()
+	for c := (chunks{}); ; {
+		n, done := in.len(), false
 		switch {
 		case length == chunked:
 			var err error
@@ -48,38 +43,33 @@ func copyBody(dst, src *net.TCPConn, in *buffer, first []byte, length int64) err
 				return err
 			}
 		}
-		switch {
-		case done:
-			if wide {
-				in.resize(smallBuffer)
-			}
+		if done {
 			return nil
-		case length == untilClose:
-			_, err := io.Copy(dst, src)
-			return err
-		case length >= spliceFrom:
-			m, err := io.CopyN(dst, src, length)
-			if err == nil {
-				return nil
-			}
-			if errors.Is(err, io.EOF) || m < length {
-				return readError{err}
-			}
-			return err
 		}
-		before := len(in.space)
-		m, err := in.fill(src)
-		if err != nil {
+		if err := in.read(src); errors.Is(err, io.EOF) && length == untilClose {
+			return nil
+		} else if err != nil {
 			return readError{err}
 		}
-		// Whoever sends much gets more room, until less comes.
-		switch full := m > 0 && in.w == len(in.space); {
-		case full && before <= smallBuffer:
-			in.resize(largeBuffer)
-			wide = true
-		case wide && m < smallBuffer && in.len() <= smallBuffer:
-			in.resize(smallBuffer)
-			wide = false
-		}
+	}
+}
+
+// read fills the empty buffer. Whoever sends much gets a larger one, until less
+// comes: most connections are quiet, and there may be many.
+func (b *buffer) read(src io.Reader) error {
+	n, err := b.fill(src)
+	switch {
+	case n == len(b.space) && n < largeBuffer:
+		b.resize(4 * n)
+	case n < smallBuffer:
+		b.shrink()
+	}
+	return err
+}
+
+// shrink gives memory back, if the contents allow it.
+func (b *buffer) shrink() {
+	if len(b.space) > smallBuffer && b.len() <= smallBuffer {
+		b.resize(smallBuffer)
 	}
 }

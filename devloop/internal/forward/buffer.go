@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	smallBuffer = 4 << 10  // what each direction of a connection has
-	largeBuffer = 64 << 10 // what it has while it carries much
-	headLimit   = 1 << 20  // net/http's own limit
+	smallBuffer = 4 << 10   // what each direction of a connection has
+	largeBuffer = 256 << 10 // what it grows to while it carries much
+	headLimit   = 1 << 20   // net/http's own limit
 )
 
 var errHeadTooLarge = errors.New("the head is larger than 1 MB")
@@ -50,7 +50,7 @@ func (b *buffer) fill(src io.Reader) (int, error) {
 
 // resize replaces the buffer's memory, and keeps its contents.
 func (b *buffer) resize(n int) {
-	space := make([]byte, max(n, b.len()))
+	space := make([]byte, n)
 	b.w = copy(space, b.bytes())
 	b.r, b.space = 0, space
 }
@@ -61,11 +61,7 @@ func (b *buffer) head(src io.Reader) ([]byte, error) {
 	for searched := 0; ; {
 		if n := headEnd(b.bytes(), searched); n > 0 {
 			head := b.take(n)
-			if len(b.space) > smallBuffer && b.len() <= smallBuffer {
-				rest := b.bytes()
-				b.space, b.r, b.w = make([]byte, smallBuffer), 0, 0
-				b.w = copy(b.space, rest)
-			}
+			b.shrink()
 			return head, nil
 		}
 		searched = max(b.len()-3, 0)

@@ -1,93 +1,227 @@
 package forward
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strings"
 	"sync"
+	"time"
 )
 
-func (p *Proxy) newServer() *http.Server {
+// peerKey is where the context of a request has its http2Peer.
+type peerKey struct{}
+
+// newHTTP2 serves HTTP/2 with prior knowledge.
+func newHTTP2(addr net.Addr) *handedOver {
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler:   http.HandlerFunc(p.serveHTTP),
-		Protocols: &protocols,
-		ErrorLog:  silent(),
+	return newHandedOver(addr, serveHTTP2, protocols)
+}
+
+func serveHTTP2(w http.ResponseWriter, r *http.Request) {
+	peer := r.Context().Value(peerKey{}).(*http2Peer)
+	// What the backend leaves out is not added.
+	for _, name := range []string{"Date", "Content-Type"} {
+		w.Header()[name] = nil
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite: rewrite, Transport: peer, FlushInterval: -1, ErrorHandler: refuseHTTP2, ErrorLog: silent(),
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// rewrite leaves a request as it is.
+func rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "backend", r.In.Host
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := r.In.Header[name]; ok {
+			r.Out.Header[name] = values
+		}
 	}
 }
 
-func (p *Proxy) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
-	http.Error(w, "devloop: this request can be read in two ways, and is not forwarded: its head must have one Host, "+
-		"one Content-Length or one Transfer-Encoding, and no folded lines", http.StatusBadRequest)
+// refuseHTTP2 answers in place of the backend.
+func refuseHTTP2(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusBadGateway
+	if errors.Is(err, errEnding) {
+		status = http.StatusServiceUnavailable
+	}
+	text := fmt.Sprintf("devloop: %v", err)
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", "14") // UNAVAILABLE
+		w.Header().Set("Grpc-Message", strings.ReplaceAll(text, "%", "%25"))
+		return
+	}
+	http.Error(w, text, status)
 }
 
-// handOver gives the connection to net/http, with what was read of it.
-func (c *client) handOver(head []byte) {
-	c.drop()
-	h := &handedConn{TCPConn: c.conn, prefix: append(append([]byte(nil), head...), c.in.bytes()...), closed: make(chan struct{})}
-	if c.proxy.handed.push(h) {
-		<-h.closed
+// An http2Peer is a client that speaks HTTP/2, and its connections to backends.
+type http2Peer struct {
+	proxy  *Proxy
+	origin netip.Addr
+
+	mu         sync.Mutex
+	transports map[*Backend]*http2Link
+	closed     bool
+}
+
+// An http2Link is a client's connections to one backend.
+type http2Link struct {
+	link
+	transport *http.Transport
+	http1     http1Answer
+}
+
+var errNoHTTP2 = errors.New("the client speaks HTTP/2 without TLS (h2c), and the server does not: " +
+	"let the server speak it (in Go, http.Server.Protocols with SetUnencryptedHTTP2), or the client HTTP/1.1")
+
+// RoundTrip sends a request to the backend that serves.
+func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		b, err := p.proxy.begin(r.Context(), requests, nil)
+		if err != nil {
+			return nil, err
+		}
+		l, ok := p.link(b)
+		if !ok {
+			b.end(requests, nil)
+			return nil, context.Canceled
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		cut := context.AfterFunc(b.closed, cancel)
+		end := sync.OnceFunc(func() {
+			cut()
+			cancel()
+			if !b.end(requests, &l.link) {
+				p.forget(b)
+			}
+		})
+		response, err := l.transport.RoundTrip(r.WithContext(ctx))
+		if err == nil {
+			response.Body = &endingBody{response.Body, end}
+			return response, nil
+		}
+		end()
+		switch {
+		case errors.Is(err, errReplaced) && r.Context().Err() == nil:
+		case l.http1.seen():
+			return nil, errNoHTTP2
+		default:
+			return nil, err
+		}
 	}
 }
 
-// A handedConn begins with what was read of it already.
-type handedConn struct {
-	*net.TCPConn
-	prefix []byte
-	once   sync.Once
-	closed chan struct{}
+// An endingBody is that of a response whose end somebody waits for.
+type endingBody struct {
+	io.ReadCloser
+	end func()
 }
 
-func (h *handedConn) Read(p []byte) (int, error) {
-	if len(h.prefix) > 0 {
-		n := copy(p, h.prefix)
-		h.prefix = h.prefix[n:]
-		return n, nil
-	}
-	return h.TCPConn.Read(p)
-}
-
-func (h *handedConn) Close() error {
-	err := h.TCPConn.Close()
-	h.once.Do(func() { close(h.closed) })
+func (b *endingBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.end()
 	return err
 }
 
-// handedOver is a listener for connections that another listener accepted.
-type handedOver struct {
-	addr  net.Addr
-	conns chan net.Conn
-	once  sync.Once
-	ended chan struct{}
+// link returns the connections to a backend, in use by one request more.
+func (p *http2Peer) link(b *Backend) (*http2Link, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.transports[b]
+	if l == nil {
+		l = p.newLink(b)
+	}
+	if p.closed || !b.attach(&l.link) {
+		return nil, false
+	}
+	p.transports[b] = l
+	return l, true
 }
 
-func newHandedOver(addr net.Addr) *handedOver {
-	return &handedOver{addr: addr, conns: make(chan net.Conn), ended: make(chan struct{})}
+func (p *http2Peer) newLink(b *Backend) *http2Link {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	l := &http2Link{}
+	l.transport = &http.Transport{
+		Protocols:          &protocols,
+		DisableCompression: true,
+		// Servers close idle connections; a request must not cross that.
+		IdleConnTimeout:       maxTrust,
+		ExpectContinueTimeout: time.Second,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := p.proxy.reach(ctx, b, p.origin)
+			if err != nil {
+				return nil, err
+			}
+			return &http2Conn{TCPConn: conn, answer: &l.http1}, nil
+		},
+	}
+	l.close = l.transport.CloseIdleConnections
+	return l
 }
 
-func (l *handedOver) push(c net.Conn) bool {
-	select {
-	case l.conns <- c:
-		return true
-	case <-l.ended:
-		return false
+// forget closes the connections to a backend that was replaced, as far as they
+// are not in use.
+func (p *http2Peer) forget(b *Backend) {
+	p.mu.Lock()
+	l := p.transports[b]
+	delete(p.transports, b)
+	p.mu.Unlock()
+	if l != nil {
+		l.close()
 	}
 }
 
-func (l *handedOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.ended:
-		return nil, net.ErrClosed
+func (p *http2Peer) close() {
+	p.mu.Lock()
+	p.closed = true
+	links := p.transports
+	p.transports = nil
+	p.mu.Unlock()
+	for b, l := range links {
+		b.detach(&l.link)
+		l.close()
 	}
 }
 
-func (l *handedOver) Close() error {
-	l.once.Do(func() { close(l.ended) })
-	return nil
+// An http1Answer notices that a server answers HTTP/2 with HTTP/1.
+type http1Answer struct {
+	mu    sync.Mutex
+	found bool
 }
 
-func (l *handedOver) Addr() net.Addr { return l.addr }
+func (a *http1Answer) seen() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.found
+}
+
+// An http2Conn tells how the server's side begins.
+type http2Conn struct {
+	*net.TCPConn
+	answer *http1Answer
+	read   bool
+}
+
+func (c *http2Conn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if !c.read && n > 0 {
+		c.read = true
+		if bytes.HasPrefix(p[:n], []byte("HTTP/1")) {
+			c.answer.mu.Lock()
+			c.answer.found = true
+			c.answer.mu.Unlock()
+		}
+	}
+	return n, err
+}

@@ -45,8 +45,8 @@ const (
 type Proxy struct {
 	listener net.Listener
 	options  Options
-	http     *http.Server // speaks HTTP/2, and answers what cannot be forwarded
-	handed   *handedOver  // its listener
+	http2    *handedOver // speaks HTTP/2
+	refused  *handedOver // answers what cannot be forwarded
 	route    atomic.Pointer[route]
 	ending   chan struct{} // closed once Serve ends
 
@@ -70,10 +70,9 @@ func New(l net.Listener, o Options) *Proxy {
 		o.Refused = time.Second
 	}
 	p := &Proxy{
-		listener: l, options: o, handed: newHandedOver(l.Addr()),
+		listener: l, options: o, http2: newHTTP2(l.Addr()), refused: newRefused(l.Addr()),
 		ending: make(chan struct{}), clients: make(map[*client]struct{}),
 	}
-	p.http = p.newServer()
 	p.route.Store(&route{changed: make(chan struct{})})
 	return p
 }
@@ -99,8 +98,10 @@ func (p *Proxy) Switch(b *Backend) {
 // accepted has ended. Requests that wait for a backend then are refused; those
 // that have one go on until they end, or until Backend.Close cuts them.
 func (p *Proxy) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- p.http.Serve(p.handed) }()
+	served := make(chan error, 2)
+	for _, h := range []*handedOver{p.http2, p.refused} {
+		go func() { served <- h.server.Serve(h) }()
+	}
 	accepted := make(chan error, 1)
 	go func() { accepted <- p.accept() }()
 	var err error
@@ -119,11 +120,13 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	p.mu.Unlock()
 	// HTTP/2 clients are told at once to go; the others find out at their next
 	// request.
-	err = errors.Join(err, p.http.Shutdown(context.Background()))
-	p.wg.Wait()
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
+	for _, h := range []*handedOver{p.http2, p.refused} {
+		err = errors.Join(err, h.server.Shutdown(context.Background()))
+		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
 	}
+	p.wg.Wait()
 	return err
 }
 

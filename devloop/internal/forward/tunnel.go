@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -33,26 +34,38 @@ func (c *client) upgrade(req *request, r *response, u *upload) (again, error) {
 		up.conn.CloseWrite()
 	}
 	c.in, up.in, c.out = buffer{}, buffer{}, nil
-	both(c.conn, up.conn, func(dst, src *net.TCPConn) error {
-		_, err := io.Copy(dst, src)
-		return err
-	})
+	both(c.conn, up.conn, func(*net.TCPConn) {})
 	return a, nil
 }
 
-// both copies from a to b and from b to a. The end of one direction is passed
-// on; a failure ends both.
-func both(a, b *net.TCPConn, copy func(dst, src *net.TCPConn) error) {
+// both copies from a to b and from b to a, and tells when something came. The
+// end of one direction is passed on; a failure ends both. It does not use
+// io.Copy, which would open two pipes for each connection.
+func both(a, b *net.TCPConn, came func(from *net.TCPConn)) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
 		wg.Go(func() {
-			if copy(way[0], way[1]) != nil || way[0].CloseWrite() != nil {
+			if flow(way[0], way[1], came) != nil || way[0].CloseWrite() != nil {
 				a.Close()
 				b.Close()
 			}
 		})
 	}
 	wg.Wait()
+}
+
+func flow(dst, src *net.TCPConn, came func(from *net.TCPConn)) error {
+	for in := (buffer{}); ; {
+		if err := in.read(src); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		came(src)
+		if _, err := dst.Write(in.take(in.len())); err != nil {
+			return err
+		}
+	}
 }
 
 // passThrough carries a connection as it is, to the backend that serves when it
@@ -88,7 +101,7 @@ func (c *client) passThrough() {
 		case <-done:
 		}
 	}()
-	both(c.conn, conn, t.copy)
+	both(c.conn, conn, func(from *net.TCPConn) { t.moved(from == c.conn) })
 }
 
 func (c *client) dialThrough() (*Backend, *net.TCPConn, error) {
@@ -144,30 +157,6 @@ func (t *tunnel) closeQuiet(done <-chan struct{}) {
 		case <-time.After(left):
 		case <-done:
 			return
-		}
-	}
-}
-
-// copy copies one direction and takes notice of the time.
-func (t *tunnel) copy(dst, src *net.TCPConn) error {
-	var in buffer
-	for {
-		n, err := in.fill(src)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		t.moved(src == t.client.conn)
-		if _, err := dst.Write(in.take(in.len())); err != nil {
-			return err
-		}
-		switch {
-		case n == len(in.space) && n < largeBuffer:
-			in.resize(largeBuffer)
-		case n < smallBuffer && len(in.space) > smallBuffer:
-			in.resize(smallBuffer)
 		}
 	}
 }

@@ -33,13 +33,14 @@ func newUpstream(conn *net.TCPConn) (*upstream, error) {
 }
 
 // fit reports whether an unused connection may carry a request. A request that
-// cannot be sent twice gets none that the backend may be closing right now.
+// cannot be sent twice gets none that the backend closed or may be closing right
+// now; another is sent again if need be.
 func (u *upstream) fit(repeatable bool) bool {
-	idle := time.Since(u.used)
-	if !repeatable && int64(idle) > u.backend.trust.Load() {
-		return false
+	if repeatable {
+		return true
 	}
-	if u.in.len() > 0 || u.raw.Read(u.peek) != nil {
+	idle := time.Since(u.used)
+	if int64(idle) > u.backend.trust.Load() || u.raw.Read(u.peek) != nil {
 		return false
 	}
 	if u.peeked != syscall.EAGAIN { // it ended, or said what nobody asked for
