@@ -222,13 +222,41 @@ func nestedDirectory(t *testing.T, l *loop.Loop) {
 		}
 	}
 
-	// Only the compiler looks into a directory that air does not watch yet.
-	const alone = "workspace-server/internal/api/d/e/f.go"
-	from := l.Process.Out.End()
-	save(t, l, alone, "package e\n\nconst Planted = 1\n", checkout.InPlace)
-	line := await(t, l, from, loop.Outcome)
-	if !strings.HasSuffix(line.Text, alone) {
-		t.Errorf("a new file in a new directory: printed %q, want it to name %s", line.Text, alone)
+	// A package that the program does not import is none of the build's business.
+	place, reloaded := l.Process.Out.End(), reloads(t, l)
+	save(t, l, "workspace-server/internal/api/d/e/f.go", "package e\n\nthis does not compile\n", checkout.InPlace)
+	onlyHealth(t, l, reloaded)
+	if k := l.Process.Out.Count(place, loop.Outcome); k != 1 {
+		t.Errorf("the loop reported %d reloads, want that of the handler:\n%s", k, printed(l, place))
+	}
+}
+
+// embedded: a file that is part of the program without being Go.
+func embedded(t *testing.T, l *loop.Loop) {
+	const name = "workspace-server/internal/openapi/openapi.json"
+	text, err := l.Checkout.Read(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := regexp.MustCompile(`"title": "[^"]*"`).ReplaceAllString(text, `"title": "planted"`)
+	if changed == text {
+		t.Fatalf("%s has no title", name)
+	}
+	for _, way := range []checkout.Way{checkout.InPlace, checkout.Rename} {
+		from := l.Process.Out.End()
+		began := time.Now()
+		save(t, l, name, changed, way)
+		line := await(t, l, from, loop.Outcome)
+		took := time.Since(began)
+		if !loop.Reloaded.MatchString(line.Text) || !strings.HasSuffix(line.Text, name) {
+			t.Errorf("printed %q, want a reload of %s", line.Text, name)
+		}
+		status, body, err := load.Get(within(t, time.Minute), l.Addr(), "/openapi.json")
+		if err != nil || status != 200 || strings.Contains(string(body), "planted") != (changed != text) {
+			t.Errorf("GET /openapi.json after the edit: status %d, %v, planted: %t, want %t", status, err, !strings.Contains(string(body), "planted"), changed != text)
+		}
+		t.Logf("report: %s: an embedded file: edit to serving in %s", l.Kind, stats.Seconds(took))
+		changed = text
 	}
 }
 

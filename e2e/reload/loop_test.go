@@ -41,6 +41,7 @@ var scenarios = []scenario{
 	{"rename and delete", loop.Host, renameAndDelete},
 	{"edits that change nothing", loop.Host, nothingChanged},
 	{"tests are not part of the program", loop.Host, testFiles},
+	{"embedded file", "", embedded},
 	{"migrations are not reloaded", loop.Host, migration},
 	{"templates are live", "", template},
 	{"commands of the README", loop.Container, readme},

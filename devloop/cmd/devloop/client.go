@@ -100,7 +100,7 @@ func buildAlone(ctx context.Context, args []string, std streams) error {
 	}
 	starter := process.NewStarter()
 	defer starter.Close()
-	err = gobuild.Run(ctx, starter, request)
+	err = gobuild.Run(ctx, starter, request, nil)
 	if failed, ok := errors.AsType[*gobuild.CompileError](err); ok {
 		fmt.Fprintln(std.err, failed.Error())
 		return exitError(1)

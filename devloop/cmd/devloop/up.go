@@ -86,6 +86,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 		return err
 	}
 	watcher := &air.Keeper{Starter: starter, Command: opts.air, Dir: opts.dir, Env: env, Reporter: printer}
+	reloads.Ignore = watcher.Ruled
 	opts.listen = sockets.Addresses()
 	debugger := &relay.Relay{
 		Server: server, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,

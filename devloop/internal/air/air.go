@@ -5,11 +5,16 @@ package air
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,9 +27,14 @@ const (
 	// settled is how long air must run for its next end to count as the first.
 	settled = 10 * time.Second
 	// grace is how long air gets to stop what it runs.
-	grace     = time.Second
-	tailLines = 10
-	maxLine   = 64 << 10
+	grace = time.Second
+	// configInterval is the time between two looks at air's configuration.
+	configInterval = 500 * time.Millisecond
+	// brokenLooks is after how many of them a broken configuration is no longer
+	// one that an editor is about to write.
+	brokenLooks = 3
+	tailLines   = 10
+	maxLine     = 64 << 10
 )
 
 // A Reporter takes notice of air's troubles.
@@ -42,6 +52,8 @@ type Keeper struct {
 	Dir      string
 	Env      []string
 	Reporter Reporter
+
+	config atomic.Pointer[Config] // the latest that could be read
 }
 
 // Run starts air, and starts it again whenever it ends, until ctx is done.
@@ -50,9 +62,14 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		out := &filter{report: k.Reporter.WatcherSaid}
-		how := k.once(ctx, out)
+		how, edited := k.once(ctx, out)
 		if ctx.Err() != nil {
 			return
+		}
+		if edited {
+			k.Reporter.WatcherSaid(filepath.Base(k.configPath()) + " changed; starting again with it")
+			wait = 0
+			continue
 		}
 		wait = next(wait, time.Since(began))
 		tail := out.tail()
@@ -75,19 +92,57 @@ func next(before, ran time.Duration) time.Duration {
 	return min(max(2*before, minBackoff), maxBackoff)
 }
 
-func (k *Keeper) once(ctx context.Context, out io.Writer) string {
+// once runs air until it ends, or until its configuration has been edited, which
+// air reads only at its start.
+func (k *Keeper) once(ctx context.Context, out io.Writer) (how string, edited bool) {
+	before, _ := k.read()
 	cmd := exec.Command(k.Command[0], k.Command[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = k.Dir, k.Env, out, out
 	p, err := k.Starter.Start(cmd, syscall.SIGTERM)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Stop(grace)
+	tick := time.NewTicker(configInterval)
+	defer tick.Stop()
+	for broken := 0; ; {
+		select {
+		case <-p.Done():
+			return p.State().String(), false
+		case <-ctx.Done():
+			p.Stop(grace)
+			return p.State().String(), false
+		case <-tick.C:
+		}
+		now, err := k.read()
+		switch {
+		case err == nil && now != before:
+			p.Stop(grace)
+			return p.State().String(), true
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+			broken = 0
+		default:
+			if broken++; broken == brokenLooks {
+				k.Reporter.WatcherSaid(fmt.Sprintf("%s cannot be read (%v): air goes on with what it read before", filepath.Base(k.configPath()), err))
+			}
+		}
 	}
-	return p.State().String()
+}
+
+// read reads the configuration, and returns its text.
+func (k *Keeper) read() (string, error) {
+	c, err := k.Config()
+	if err != nil {
+		return "", err
+	}
+	k.config.Store(&c)
+	return c.text, nil
+}
+
+// Ruled reports whether a rule of the configuration is about a file, see
+// Config.Ruled.
+func (k *Keeper) Ruled(name string) bool {
+	c := k.config.Load()
+	return c != nil && c.Ruled(name)
 }
 
 // A filter drops what air says while all is well: each build and each start is

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -64,21 +65,22 @@ func findOutput(args []string) (int, string, error) {
 	return -1, "", nil
 }
 
-// withOutput returns the arguments with another -o, in the same place: go
-// wants -C to stay first.
+// withOutput returns the arguments with another -o, in the same place, since go
+// wants -C to stay first, and with -v, which has go name what it compiles.
 func withOutput(args []string, output string) []string {
 	i, _, _ := findOutput(args)
 	rest := args[i+1:]
 	if !strings.Contains(args[i], "=") {
 		rest = args[i+2:]
 	}
-	return slices.Concat(args[:i], []string{"-o=" + output}, rest)
+	return slices.Concat(args[:i], []string{"-o=" + output, "-v"}, rest)
 }
 
-// Run builds into a file beside the output and renames it when it is whole.
-// It returns a *CompileError when the go command refused the sources, the
-// context's error when it was cancelled, and any other error as it came.
-func Run(ctx context.Context, starter *process.Starter, r Request) error {
+// Run builds into a file beside the output and renames it when it is whole. It
+// tells compiles, unless that is nil, the import path of each package as its
+// turn comes. It returns a *CompileError when the go command refused the sources,
+// the context's error when it was cancelled, and any other error as it came.
+func Run(ctx context.Context, starter *process.Starter, r Request, compiles func(string)) error {
 	output, err := r.Output()
 	if err != nil {
 		return err
@@ -94,9 +96,9 @@ func Run(ctx context.Context, starter *process.Starter, r Request) error {
 	defer os.RemoveAll(scratch)
 	fresh := filepath.Join(scratch, filepath.Base(output))
 
-	var said bytes.Buffer
+	said := &said{compiles: compiles}
 	cmd := exec.Command("go", append([]string{"build"}, withOutput(r.Args, fresh)...)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = r.Dir, &said, &said
+	cmd.Dir, cmd.Stdout, cmd.Stderr = r.Dir, said, said
 	// The go command's own scratch goes with ours when it is killed, and
 	// being on the output's file system saves it copying the binary.
 	cmd.Env = append(slices.Clone(r.Env), "GOTMPDIR="+scratch)
@@ -111,7 +113,7 @@ func Run(ctx context.Context, starter *process.Starter, r Request) error {
 		return context.Cause(ctx)
 	}
 	if !p.State().Success() {
-		lines := Lines(said.String())
+		lines := Lines(said.end())
 		if len(lines) == 0 {
 			lines = []string{"go build: " + p.State().String()}
 		}
@@ -121,6 +123,41 @@ func Run(ctx context.Context, starter *process.Starter, r Request) error {
 		return fmt.Errorf("put the binary in place: %w", err)
 	}
 	return nil
+}
+
+// said takes what "go build -v" prints, and sets apart the import paths in it.
+type said struct {
+	compiles func(string)
+	part     []byte
+	text     bytes.Buffer // the rest
+}
+
+// importPath matches a line that is an import path alone. What the compiler, the
+// linker and the go command complain of has a space or a colon in it.
+var importPath = regexp.MustCompile(`^[\w.~+-]+(/[\w.~+-]+)*\n$`)
+
+func (s *said) Write(p []byte) (int, error) {
+	s.part = append(s.part, p...)
+	for {
+		i := bytes.IndexByte(s.part, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		line := s.part[:i+1]
+		switch {
+		case !importPath.Match(line):
+			s.text.Write(line)
+		case s.compiles != nil:
+			s.compiles(string(line[:i]))
+		}
+		s.part = s.part[i+1:]
+	}
+}
+
+// end takes a last line that is not ended.
+func (s *said) end() string {
+	s.text.Write(s.part)
+	return s.text.String()
 }
 
 // Lines returns what the go command printed without blank lines and without

@@ -59,11 +59,11 @@ func text(err error) string {
 
 func TestWithOutput(t *testing.T) {
 	tests := []struct{ args, want string }{
-		{"-o old", "-o=new"},
-		{"-o=old .", "-o=new ."},
-		{"--o=old .", "-o=new ."},
-		{"-C dir -o old ./cmd", "-C dir -o=new ./cmd"},
-		{"-race --o old -v .", "-race -o=new -v ."},
+		{"-o old", "-o=new -v"},
+		{"-o=old .", "-o=new -v ."},
+		{"--o=old .", "-o=new -v ."},
+		{"-C dir -o old ./cmd", "-C dir -o=new -v ./cmd"},
+		{"-race --o old -v .", "-race -o=new -v -v ."},
 	}
 	for _, tt := range tests {
 		args := strings.Fields(tt.args)
@@ -126,7 +126,7 @@ func (m *module) write(name, text string) {
 // run builds into out/program.
 func (m *module) run(ctx context.Context, flags ...string) error {
 	args := slices.Concat(flags, []string{"-o", "out/program", "."})
-	return Run(ctx, m.starter, Request{Dir: m.dir, Args: args, Env: testkit.GoEnv()})
+	return Run(ctx, m.starter, Request{Dir: m.dir, Args: args, Env: testkit.GoEnv()}, nil)
 }
 
 func (m *module) output() string { return filepath.Join(m.dir, "out", "program") }
@@ -254,7 +254,7 @@ func TestNoOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		err := Run(t.Context(), m.starter, Request{Dir: m.dir, Args: tt.args, Env: testkit.GoEnv()})
+		err := Run(t.Context(), m.starter, Request{Dir: m.dir, Args: tt.args, Env: testkit.GoEnv()}, nil)
 		if _, compile := errors.AsType[*CompileError](err); compile || !strings.HasPrefix(text(err), tt.want) {
 			t.Errorf("Run(%s) = %T %v, want %s...", tt.name, err, err, tt.want)
 		}

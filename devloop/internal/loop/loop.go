@@ -5,7 +5,6 @@ package loop
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -26,17 +25,30 @@ type Loop struct {
 	Starter  *process.Starter
 	Server   *supervisor.Supervisor
 	Printer  *report.Printer
+	// Ignore, if it is set, reports which files the user wants to start nothing,
+	// by their names relative to Dir.
+	Ignore func(name string) bool
 
-	mu       sync.Mutex
-	cycle    *cycle // the latest
-	build    *gobuild.Request
-	run      *supervisor.Command
-	started  source.Tree // sources when the latest build began
-	finished source.Tree // sources of the latest build that was not superseded
-	failure  string      // what the latest build or start said, if it failed
-	reloads  int
-	asked    int // builds that air asked for
-	closed   bool
+	mu        sync.Mutex
+	cycle     *cycle // the latest
+	through   *cycle // the latest that edits do not cancel
+	overtaken int    // builds in a row that edits have cancelled
+	build     *gobuild.Request
+	run       *supervisor.Command
+	known     known
+	listing   func() // ends what relist has begun, if it runs
+	// generation changes when trees of before cannot be compared with those of after.
+	generation int
+	began      time.Time   // of the latest build
+	started    source.Tree // sources when it began
+	finished   source.Tree // sources of the latest build that was not superseded
+	failure    string      // what the latest build or start said, if it failed
+	code       int         // of the latest build that was not superseded
+	again      again
+	cgo        bool // the build needs cgo, and the request has it off
+	reloads    int
+	asked      int // builds that air asked for
+	closed     bool
 }
 
 // A cycle is one reload, from its trigger to its end.
@@ -44,8 +56,9 @@ type cycle struct {
 	trigger trigger
 	cancel  context.CancelCauseFunc
 	done    chan struct{}
-	code    int   // exit code for the caller of the build
-	err     error // why the program that was asked for does not serve
+	began   time.Time // when its build began, if it has
+	code    int       // exit code for the caller of the build
+	err     error     // why the program that was asked for does not serve
 }
 
 // A trigger is what begins a cycle.
@@ -60,9 +73,21 @@ const (
 // Build runs the build and, if that changed the program, the swap. It returns
 // an exit code once no later build has overtaken it.
 func (l *Loop) Build(r gobuild.Request) int {
+	same := l.same(r)
 	l.mu.Lock()
-	l.build = &r
 	l.asked++
+	if same {
+		l.mu.Unlock()
+		l.wait()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.code
+	}
+	if l.build == nil || !l.build.Same(r) {
+		l.known = known{set: gobuild.Base(l.Dir, r)}
+		l.build, l.cgo = &r, false
+		l.rebase()
+	}
 	l.start(edit)
 	l.mu.Unlock()
 	return l.wait().code
@@ -133,22 +158,67 @@ func (l *Loop) start(t trigger) {
 		c.trigger = restart // an edit does not revoke it
 	}
 	l.cycle = c
+	if before != nil && before != l.through && !before.ended() {
+		if !before.began.IsZero() && time.Since(before.began) >= burst {
+			l.overtaken++
+		}
+		before.cancel(errSuperseded)
+	}
 	go func() {
 		defer close(c.done)
 		defer cancel(nil)
 		if before != nil {
-			before.cancel(errSuperseded)
 			<-before.done
 		}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			c.err = context.Cause(ctx)
-		case c.trigger == rerun:
-			c.err = l.swap(ctx, reload{tree: l.finished})
-		default:
+			return
+		}
+		if c.trigger == rerun {
+			c.err = l.rerun(ctx)
+		} else {
+			l.begin(c)
 			c.code, c.err = l.reload(ctx, c.trigger == restart)
 		}
+		if ctx.Err() == nil {
+			l.end(c)
+		}
 	}()
+}
+
+const (
+	// burst is the time in which saves count as one edit.
+	burst = time.Second
+	// most is how many builds in a row edits may cancel: whoever saves more often
+	// than a build takes would never see one.
+	most = 2
+)
+
+// begin notes that a cycle builds.
+func (l *Loop) begin(c *cycle) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.began = time.Now()
+	if l.overtaken >= most && !l.closed {
+		l.through = c
+	}
+}
+
+// end notes that a cycle has ended by itself.
+func (l *Loop) end(c *cycle) {
+	l.mu.Lock()
+	if c.trigger != rerun {
+		l.code, l.overtaken = c.code, 0
+	}
+	l.mu.Unlock()
+	l.relist()
+}
+
+// newer reports whether another cycle waits for the running one.
+func (l *Loop) newer() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.through != nil && l.cycle != l.through && !l.through.ended()
 }
 
 // wait returns the latest cycle once it has ended and none has overtaken it.
@@ -175,46 +245,8 @@ type reload struct {
 	built   bool
 	always  bool // swap although the program has not changed
 	began   time.Time
-	tree    source.Tree // the sources that were built
 	changes []source.Change
 	timing  report.Timing
-}
-
-// reload builds, then swaps. The code is for air, which asks about the build.
-func (l *Loop) reload(ctx context.Context, always bool) (code int, err error) {
-	r := reload{built: true, always: always, began: time.Now()}
-	tree, err := l.scan()
-	if err != nil {
-		l.fail(ctx, err)
-		return 1, err
-	}
-	r.tree = tree
-	l.mu.Lock()
-	l.started = tree
-	if l.finished != nil { // at the first build everything would be new
-		r.changes = tree.Since(l.finished)
-	}
-	request := *l.build
-	l.mu.Unlock()
-
-	r.timing.Detect = sinceEdit(r.began, r.changes)
-	err = gobuild.Run(ctx, l.Starter, request)
-	r.timing.Build = time.Since(r.began)
-	if err != nil && ctx.Err() == nil && l.outdated(tree) {
-		// A file may have been read while an editor had it half written.
-		return l.reload(ctx, always)
-	}
-	if err != nil {
-		l.buildFailed(ctx, err, r)
-		return 1, err
-	}
-	return 0, l.swap(ctx, r)
-}
-
-// outdated reports whether the sources have changed since.
-func (l *Loop) outdated(tree source.Tree) bool {
-	now, err := l.scan()
-	return err == nil && len(now.Since(tree)) > 0
 }
 
 // swap makes the latest build serve.
@@ -223,7 +255,7 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 	command := l.run
 	l.mu.Unlock()
 	if command == nil { // air will say what to run
-		l.finish(r.tree, "")
+		l.finish(r.built, "")
 		return nil
 	}
 	began := time.Now()
@@ -238,6 +270,7 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 		l.swapFailed(ctx, err, r)
 		return err
 	}
+	l.settled()
 	r.timing.Swap = s.Handed
 	r.timing.Start = time.Since(began) - s.Handed
 	l.mu.Lock()
@@ -252,14 +285,14 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 	if !r.built && s.Outcome != supervisor.Swapped {
 		return nil // air runs the binary again after a failed build, which stays failed
 	}
-	l.finish(r.tree, "")
+	l.finish(r.built, "")
 	switch {
 	case s.Outcome == supervisor.Swapped && first:
 		l.Printer.Serving(l.Announce, s.PID)
 	case s.Outcome == supervisor.Swapped && s.Revived && !r.built: // air was quicker than the supervisor
 		l.Printer.Restarted(s.PID, r.timing.Start)
 	case s.Outcome == supervisor.Swapped:
-		l.Printer.Reloaded(r.timing, r.changes)
+		l.Printer.Reloaded(r.timing, r.changes, l.newer())
 	case len(r.changes) == 0: // no one edited anything
 	case s.Outcome == supervisor.LineNumbers:
 		l.Printer.Unchanged("only line numbers changed", s.PID, r.changes)
@@ -267,60 +300,6 @@ func (l *Loop) swap(ctx context.Context, r reload) error {
 		l.Printer.Unchanged("same program", s.PID, r.changes)
 	}
 	return nil
-}
-
-func (l *Loop) buildFailed(ctx context.Context, err error, r reload) {
-	compile, ok := errors.AsType[*gobuild.CompileError](err)
-	if !ok {
-		l.fail(ctx, err)
-		return
-	}
-	// Air may ask twice for one save: the same sources fail the same way.
-	if l.finish(r.tree, compile.Error()) {
-		l.Printer.BuildFailed(r.timing.Build, l.Server.Serving(), compile.Lines)
-	}
-}
-
-func (l *Loop) swapFailed(ctx context.Context, err error, r reload) {
-	start, ok := errors.AsType[*supervisor.StartError](err)
-	if !ok {
-		l.fail(ctx, err)
-		return
-	}
-	l.finish(r.tree, start.Error())
-	l.Printer.StartFailed(start.Error(), l.Server.Serving(), start.Tail)
-}
-
-// fail reports an error unless the cycle was cancelled.
-func (l *Loop) fail(ctx context.Context, err error) {
-	if ctx.Err() == nil {
-		l.Printer.Failed(err, l.Server.Serving())
-	}
-}
-
-// finish notes how a cycle ended that was not cancelled, and reports whether
-// that is news.
-func (l *Loop) finish(tree source.Tree, failure string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	news := l.failure != failure || len(tree.Since(l.finished)) > 0
-	l.finished, l.failure = tree, failure
-	return news
-}
-
-func (l *Loop) scan() (source.Tree, error) {
-	l.mu.Lock()
-	build := l.build
-	l.mu.Unlock()
-	var skip []string
-	if build != nil {
-		if out, err := build.Output(); err == nil {
-			if rel, err := filepath.Rel(l.Dir, filepath.Dir(out)); err == nil && rel != "." {
-				skip = append(skip, filepath.ToSlash(rel))
-			}
-		}
-	}
-	return source.Scan(l.Dir, skip...)
 }
 
 // sinceEdit returns how long ago the latest of the changes was made.
@@ -360,10 +339,17 @@ func (l *Loop) Status() Status {
 func (l *Loop) Close() {
 	l.mu.Lock()
 	l.closed = true
-	c := l.cycle
+	c, through, listing := l.cycle, l.through, l.listing
 	l.mu.Unlock()
+	stopping := errors.New("the loop is stopping")
+	if through != nil {
+		through.cancel(stopping)
+	}
 	if c != nil {
-		c.cancel(errors.New("the loop is stopping"))
+		c.cancel(stopping)
 		<-c.done
+	}
+	if listing != nil {
+		listing()
 	}
 }

@@ -21,18 +21,26 @@ type Printer struct {
 	base string // directory that printed paths are relative to
 	dir  string // directory of the program's module
 	past past
+
+	progress progress
 }
 
 // New returns a Printer. Paths are shown relative to base, where the reader's
 // terminal is; dir is where the go command runs. Both are absolute.
 func New(out io.Writer, base, dir string) *Printer {
-	return &Printer{out: out, base: base, dir: dir}
+	return &Printer{out: out, base: base, dir: dir, progress: progress{terminal: isTerminal(out)}}
 }
 
 // Write passes on what the server prints, in whole pieces.
 func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.write(b)
+}
+
+// write is Write; p.mu is held.
+func (p *Printer) write(b []byte) (int, error) {
+	p.clear()
 	p.past.add(b)
 	return p.out.Write(b)
 }
@@ -69,10 +77,14 @@ func NowServing(announce string, pid int) string {
 	return fmt.Sprintf("serving  %s(pid %d)", announce, pid)
 }
 
-// Reloaded tells that a new build serves.
-func (p *Printer) Reloaded(t Timing, changes []source.Change) {
-	p.print(fmt.Sprintf("reloaded in %ss  (detect %s, build %s, start %s, swap %s)%s", seconds(t.total()),
-		seconds(t.Detect), seconds(t.Build), seconds(t.Start), seconds(t.Swap), p.what(changes)))
+// Reloaded tells that a new build serves, and whether a newer edit is already there.
+func (p *Printer) Reloaded(t Timing, changes []source.Change, newer bool) {
+	line := fmt.Sprintf("reloaded in %ss  (detect %s, build %s, start %s, swap %s)%s", seconds(t.total()),
+		seconds(t.Detect), seconds(t.Build), seconds(t.Start), seconds(t.Swap), p.what(changes))
+	if newer {
+		line += "; a newer edit follows"
+	}
+	p.print(line)
 }
 
 // Unchanged tells that an edit made no difference to the program.

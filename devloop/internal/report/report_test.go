@@ -24,17 +24,22 @@ func TestLines(t *testing.T) {
 		{"Serving without announcement", func(p *Printer) { p.Serving("", 7) }, "serving  (pid 7)\n"},
 		{
 			"Reloaded",
-			func(p *Printer) { p.Reloaded(Timing{30 * ms, 690 * ms, 40 * ms, 20 * ms}, edited[:1]) },
+			func(p *Printer) { p.Reloaded(Timing{30 * ms, 690 * ms, 40 * ms, 20 * ms}, edited[:1], false) },
 			"reloaded in 0.78s  (detect 0.03, build 0.69, start 0.04, swap 0.02)  mod/internal/api/workspaces.go\n",
 		},
 		{
 			"Reloaded, many files",
-			func(p *Printer) { p.Reloaded(Timing{Build: 12 * time.Second}, edited) },
+			func(p *Printer) { p.Reloaded(Timing{Build: 12 * time.Second}, edited, false) },
 			"reloaded in 12.00s  (detect 0.00, build 12.00, start 0.00, swap 0.00)  mod/internal/api/workspaces.go and 2 more\n",
 		},
 		{
+			"Reloaded, and another edit was made",
+			func(p *Printer) { p.Reloaded(Timing{Build: 12 * time.Second}, edited[:1], true) },
+			"reloaded in 12.00s  (detect 0.00, build 12.00, start 0.00, swap 0.00)  mod/internal/api/workspaces.go; a newer edit follows\n",
+		},
+		{
 			"Reloaded, without a known edit",
-			func(p *Printer) { p.Reloaded(Timing{}, nil) },
+			func(p *Printer) { p.Reloaded(Timing{}, nil, false) },
 			"reloaded in 0.00s  (detect 0.00, build 0.00, start 0.00, swap 0.00)\n",
 		},
 		{

@@ -71,7 +71,7 @@ func importRules() map[string]importRule {
 		"serve":                {nil, "programs import it, and a copy of its directory must work"},
 
 		"internal/air":     {[]string{"internal/process"}, "it keeps a program running that it neither reads nor steers"},
-		"internal/gobuild": {[]string{"internal/process"}, "one build needs no loop around it"},
+		"internal/gobuild": {[]string{"internal/process", "internal/source"}, "one build needs no loop around it"},
 		"internal/report":  {[]string{"internal/source"}, "it prints events, and causes none"},
 		"internal/relay":   {[]string{"internal/dap"}, "it sees the server, the debugger and the loop by interfaces"},
 		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},

@@ -20,7 +20,10 @@ type stamp struct {
 	changed  time.Time
 }
 
-// A Tree is the state of a module's files by slash-separated relative path.
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime(), changeTime(info)} }
+
+// A Tree is the state of files by slash-separated relative path, or by absolute
+// path if they are elsewhere.
 type Tree map[string]stamp
 
 // Scan reads the state of the module at root: go.mod, go.sum, go.work and all
@@ -58,7 +61,7 @@ func Scan(root string, skip ...string) (Tree, error) {
 		if err != nil {
 			return nil
 		}
-		tree[rel] = stamp{info.Size(), info.ModTime(), changeTime(info)}
+		tree[rel] = stampOf(info)
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,8 +86,10 @@ func ignored(dir string) bool {
 
 // A Change is a file that appeared, vanished or was written.
 type Change struct {
-	Path string
-	At   time.Time // zero for a file that vanished
+	Path  string
+	At    time.Time // zero for a file that vanished
+	New   bool      // it was not there before
+	Empty bool      // an editor may have truncated it, to write it next
 }
 
 // Since lists what differs from an earlier state, latest first.
@@ -92,7 +97,7 @@ func (t Tree) Since(before Tree) []Change {
 	var out []Change
 	for path, now := range t {
 		if then, ok := before[path]; !ok || then != now {
-			out = append(out, Change{path, now.changed})
+			out = append(out, Change{path, now.changed, !ok, now.size == 0})
 		}
 	}
 	for path := range before {

@@ -153,9 +153,9 @@ func TestSinceOrder(t *testing.T) {
 	before := Tree{"gone1.go": at(1), "same.go": at(1), "early.go": at(1), "gone2.go": at(1)}
 	now := Tree{"same.go": at(1), "early.go": at(2), "late.go": at(9), "also-early.go": at(2)}
 	want := []Change{
-		{"late.go", time.Unix(9, 0)},
-		{"also-early.go", time.Unix(2, 0)},
-		{"early.go", time.Unix(2, 0)},
+		{Path: "late.go", At: time.Unix(9, 0), New: true, Empty: true},
+		{Path: "also-early.go", At: time.Unix(2, 0), New: true, Empty: true},
+		{Path: "early.go", At: time.Unix(2, 0), Empty: true},
 		{Path: "gone1.go"},
 		{Path: "gone2.go"},
 	}
