@@ -149,7 +149,7 @@ func TestBroken(t *testing.T) {
 	h.build(1)
 	h.prints(`reload failed: make the output's directory: .*: nothing serves yet; requests wait for the next good build`)
 	h.Run(supervisor.Command{Path: filepath.Join(h.Dir, "missing"), Dir: h.Dir})
-	h.prints(`reload failed: keep the binary: .*/missing: no such file or directory: nothing serves yet; requests wait for the next good build`)
+	h.prints(`reload failed: .*/missing was removed: .*: nothing serves yet; requests wait for the next good build`)
 	if err := os.Remove(filepath.Join(h.Dir, "tmp")); err != nil {
 		t.Fatal(err)
 	}
