@@ -41,6 +41,7 @@ func serveHTTP2(w http.ResponseWriter, r *http.Request) {
 func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "backend", r.In.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	r.Out.Trailer = r.In.Trailer // the same map: it is filled at the body's end
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values, ok := r.In.Header[name]; ok {
 			r.Out.Header[name] = values
@@ -86,6 +87,8 @@ var errNoHTTP2 = errors.New("the client speaks HTTP/2 without TLS (h2c), and the
 
 // RoundTrip sends a request to the backend that serves.
 func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := &heldBody{ReadCloser: r.Body, held: true}
+	defer body.release()
 	for {
 		b, err := p.proxy.begin(r.Context(), requests, nil)
 		if err != nil {
@@ -105,7 +108,11 @@ func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
 				p.forget(b)
 			}
 		})
-		response, err := l.transport.RoundTrip(r.WithContext(ctx))
+		attempt := r.WithContext(ctx)
+		if r.Body != nil && r.Body != http.NoBody {
+			attempt.Body = body
+		}
+		response, err := l.transport.RoundTrip(attempt)
 		if err == nil {
 			response.Body = &endingBody{response.Body, end}
 			return response, nil
@@ -118,6 +125,31 @@ func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
 		default:
 			return nil, err
 		}
+	}
+}
+
+// A heldBody is that of a request which may be sent again. Transports close it
+// when they fail, even if they have not read from it.
+type heldBody struct {
+	io.ReadCloser
+	mu           sync.Mutex
+	held, closed bool
+}
+
+func (b *heldBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed = true; b.held {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+func (b *heldBody) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held = false; b.closed {
+		b.ReadCloser.Close()
 	}
 }
 
