@@ -54,6 +54,7 @@ func explain(err error, stderr io.Writer) int {
 
 const usage = `usage: devloop COMMAND
 
+  init    write .air.toml for a Go module, and say how the loop is started
   up      hold the listening socket, run air, and reload the server at each edit
   build   for air's cmd: "go build" with its own arguments; the newest build wins
   run     for air's entrypoint: serve this binary in place of the current one, then idle
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, std str
 		return exitError(2)
 	}
 	commands := map[string]func(context.Context, []string, func(string) string, streams) error{
-		"up": up, "build": build, "run": serve, "notice": notice, "status": status, "wait": wait, "follow": follow,
+		"init": initModule, "up": up, "build": build, "run": serve, "notice": notice, "status": status, "wait": wait, "follow": follow,
 		"relay": passOn, "swap": renamed,
 	}
 	switch name := args[0]; name {

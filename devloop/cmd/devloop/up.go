@@ -52,6 +52,9 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	}
 	ctx, stopWaiting := untilHangup(ctx, os.Stdout, os.Stderr)
 	defer stopWaiting()
+	if err := needConfiguration(opts.dir, opts.air); err != nil {
+		return err
+	}
 	place, err := control.Claim(getenv, opts.root)
 	if err != nil {
 		return err

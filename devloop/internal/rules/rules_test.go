@@ -57,6 +57,7 @@ func importRules() map[string]importRule {
 	return map[string]importRule{
 		"internal/control":     {nil, "commands reach the loop without knowing what it does"},
 		"internal/dap":         {nil, "a protocol, and not ours"},
+		"internal/initialize":  {nil, "it reads a module and writes files, and runs nothing of the loop"},
 		"internal/fingerprint": {nil, "it compares files, and runs none"},
 		"internal/forward":     {nil, "it passes requests on, and does not know the processes that answer them"},
 		"internal/launch":      {nil, "it becomes another program, and must not cost it time"},
@@ -84,7 +85,7 @@ func importRules() map[string]importRule {
 		},
 		"cmd/devloop": {
 			[]string{
-				"internal/air", "internal/control", "internal/delve", "internal/gobuild", "internal/listener",
+				"internal/air", "internal/control", "internal/delve", "internal/gobuild", "internal/initialize", "internal/listener",
 				"internal/loop", "internal/process", "internal/relay", "internal/report", "internal/settings", "internal/supervisor",
 			}, "it wires everything together",
 		},
