@@ -16,18 +16,21 @@ import (
 )
 
 // small sends small requests, each client one after the other on one connection,
-// for some time or until a number of them was answered. The clients do as little
-// as they can, so that what is measured is not themselves.
-func small(ctx context.Context, addr string, clients int, lasts time.Duration, requests int) ([]time.Duration, time.Duration, error) {
+// for some time or until a number of them was answered.
+func small(ctx context.Context, addr string, s settings, lasts time.Duration, requests int) ([]time.Duration, time.Duration, error) {
+	client := ordinary
+	if s.bare {
+		client = bare
+	}
 	var (
 		wg    sync.WaitGroup
 		left  atomic.Int64
-		took  = make([][]time.Duration, clients)
-		errs  = make([]error, clients)
+		took  = make([][]time.Duration, s.clients)
+		errs  = make([]error, s.clients)
 		began = time.Now()
 	)
 	left.Store(int64(requests))
-	for i := range clients {
+	for i := range s.clients {
 		wg.Go(func() {
 			took[i], errs[i] = client(addr, func() bool {
 				if lasts > 0 {
@@ -46,7 +49,34 @@ func small(ctx context.Context, addr string, clients int, lasts time.Duration, r
 	return all, elapsed, errors.Join(append(errs, ctx.Err())...)
 }
 
-func client(addr string, more func() bool) ([]time.Duration, error) {
+// ordinary is a client of net/http.
+func ordinary(addr string, more func() bool) ([]time.Duration, error) {
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	var took []time.Duration
+	for more() {
+		began := time.Now()
+		req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/", nil)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || string(body) != "ok" {
+			return nil, fmt.Errorf("answered %s %q, %w", resp.Status, body, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	return took, nil
+}
+
+// bare is a client that does as little as it can, so that there is more time for
+// what stands behind it.
+func bare(addr string, more func() bool) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -61,7 +91,7 @@ func client(addr string, more func() bool) ([]time.Duration, error) {
 			return nil, err
 		}
 		n := 0
-		for n < 2 || !bytes.HasSuffix(answer[:n], []byte("\r\n\r\nok")) {
+		for !bytes.HasSuffix(answer[:n], []byte("\r\n\r\nok")) {
 			m, err := conn.Read(answer[n:])
 			if n += m; err != nil {
 				return nil, fmt.Errorf("%w, after %q", err, answer[:n])

@@ -36,6 +36,7 @@ type settings struct {
 	turn              time.Duration
 	size              int64
 	requests, streams int
+	bare              bool
 }
 
 func read(args []string) (settings, error) {
@@ -47,6 +48,7 @@ func read(args []string) (settings, error) {
 	f.Int64Var(&s.size, "size", 1<<30, "how many bytes go down, and up, in a turn of the large bodies")
 	f.IntVar(&s.requests, "requests", 100_000, "after how many requests memory is compared")
 	f.IntVar(&s.streams, "streams", 1000, "how many streams are open at once then")
+	f.BoolVar(&s.bare, "bare", false, "send small requests from clients that do nothing but write and read bytes, not from net/http's")
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
@@ -107,7 +109,7 @@ func run(ctx context.Context, args []string, out io.Writer, j *janitor.Janitor) 
 
 // measure has a turn: small requests, then a large answer, then a large upload.
 func (t *track) measure(ctx context.Context, s settings, counts bool) error {
-	took, elapsed, err := small(ctx, t.addr, s.clients, s.turn, 0)
+	took, elapsed, err := small(ctx, t.addr, s, s.turn, 0)
 	if err != nil {
 		return fmt.Errorf("small requests: %w", err)
 	}
@@ -131,27 +133,18 @@ func (t *track) measure(ctx context.Context, s settings, counts bool) error {
 // remember measures memory: at first, after many requests, with many streams
 // open, and after those ended.
 func (t *track) remember(ctx context.Context, s settings) error {
-	steps := []func() error{
-		func() error { return nil },
-		func() error {
-			_, _, err := small(ctx, t.addr, s.clients, 0, s.requests)
-			return err
-		},
-		func() error { return nil },
+	t.memory[0] = t.resident()
+	if _, _, err := small(ctx, t.addr, s, 0, s.requests); err != nil {
+		return err
 	}
-	for i, step := range steps[:2] {
-		if err := step(); err != nil {
-			return err
-		}
-		t.memory[i] = t.resident()
-	}
+	t.memory[1] = t.resident()
 	held, err := openStreams(ctx, t.addr, s.streams)
 	if err != nil {
 		return fmt.Errorf("streams: %w", err)
 	}
 	t.memory[2] = t.resident()
 	held.Close()
-	if _, _, err := small(ctx, t.addr, s.clients, 0, s.requests); err != nil {
+	if _, _, err := small(ctx, t.addr, s, 0, s.requests); err != nil {
 		return err
 	}
 	t.memory[3] = t.resident()
@@ -159,13 +152,16 @@ func (t *track) remember(ctx context.Context, s settings) error {
 }
 
 func draw(out io.Writer, tracks []*track, s settings) {
-	direct := tracks[0]
-	fmt.Fprintf(out, "\n%d clients on kept connections, an answer of 2 bytes, %d turns of %v by turns, on %d cores\n\n",
-		s.clients, s.turns, s.turn, runtime.NumCPU())
+	direct, kind := tracks[0], "net/http"
+	if s.bare {
+		kind = "bare"
+	}
+	fmt.Fprintf(out, "\n%d %s clients on kept connections, an answer of 2 bytes, %d turns of %v by turns, on %d cores\n\n",
+		s.clients, kind, s.turns, s.turn, runtime.NumCPU())
 	fmt.Fprintf(out, "%-26s %10s %9s %9s %9s %9s %9s\n", "forwarding", "requests/s", "x direct", "p50 ms", "x direct", "p99 ms", "x direct")
-	of, base := stats.Of, stats.Of(direct.took)
+	base := stats.Of(direct.took)
 	for _, t := range tracks {
-		got := of(t.took)
+		got := stats.Of(t.took)
 		fmt.Fprintf(out, "  %-24s %10.0f %9.2f %9.2f %9.2f %9.2f %9.2f\n", t.name, median(t.rates), median(t.rates)/median(direct.rates),
 			milliseconds(got.Median), ratio(got.Median, base.Median), milliseconds(got.P99), ratio(got.P99, base.P99))
 	}

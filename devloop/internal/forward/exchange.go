@@ -17,9 +17,9 @@ var errCut = errors.New("the connection ended in the midst of a message")
 // exchange carries a request to the backend, and the response back. It reports
 // whether the connection may carry another.
 func (c *client) exchange(req *request) bool {
+	whole := c.takeBody(req)
 	c.watch.arm()
 	defer c.watch.stop()
-	whole := c.takeBody(req)
 	for {
 		b, err := c.connect(req.idempotent && whole)
 		if err != nil {

@@ -151,9 +151,9 @@ func TestResponseOnTheWire(t *testing.T) {
 			}
 			client := dial(t, p.addr)
 			client.send(c.request)
-			want, ends = strings.CutSuffix(want, ended)
+			want, over := strings.CutSuffix(want, ended)
 			client.expect(want)
-			if ends {
+			if over {
 				if rest, err := client.rest(); rest != "" || err != nil {
 					t.Errorf("after the answer: %q, %v, want the end", rest, err)
 				}
