@@ -56,6 +56,11 @@ func setup(env *testscript.Env) error {
 	env.Vars = append(env.Vars, "GOFLAGS=-buildvcs=false", "GOPROXY=off", "GOWORK=off", "CGO_ENABLED=0")
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, otherwise
 	env.Setenv("XDG_RUNTIME_DIR", testkit.ShortDir(t))
+	module, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		return err
+	}
+	env.Setenv("DEVLOOP", module)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
