@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,7 +15,11 @@ import (
 const (
 	dockerUp = `case "$*" in
 "version "*) echo 28.0.0 ;;
-"compose version") ;;
+"compose version --short") echo 5.0.2 ;;
+"buildx version") echo github.com/docker/buildx v0.38.2 1234 ;;
+"info "*) echo '[name=seccomp,profile=builtin]' ;;
+"pull "*) ;;
+"context inspect "*) echo unix:///var/run/docker.sock ;;
 "image inspect "*) ;;
 "volume inspect "*) exit 1 ;;
 "network inspect "*) exit 1 ;;
@@ -38,18 +43,18 @@ esac
 	dockerBare      = `[ "$1" = version ] && exit; echo "docker: unknown command" >&2; exit 1`
 )
 
-const composeUp = "docker compose -f docker-compose.yml -f docker-compose.dev.yml --progress quiet "
+const composeUp = "docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml --progress quiet "
 
 func TestDev(t *testing.T) {
 	const (
 		groupLine   = "dev: you may not use Docker: add yourself to its group ('sudo usermod -aG docker $USER', then log in again)\n"
 		composeLine = "dev: this Docker has no compose: install its plugin, docker-compose-plugin\n"
-		nothingLine = "dev-host: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n"
+		nothingLine = "dev: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n"
 		up          = "up --no-build --exit-code-from platform --attach platform --no-log-prefix --menu=false\n"
 		upLines     = composeUp + "build platform\n" + composeUp + up
 		followLines = composeUp + "build platform\nthe loop runs already; Ctrl-C only ends this view of it, 'make down' stops it\n" +
-			"docker compose -f docker-compose.yml -f docker-compose.dev.yml exec -T platform devloop status -line\n" +
-			"docker compose -f docker-compose.yml -f docker-compose.dev.yml logs --follow --no-log-prefix --tail 10 platform\n"
+			"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml exec -T platform devloop status -line\n" +
+			"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml logs --follow --no-log-prefix --tail 10 platform\n"
 	)
 	for _, test := range []struct {
 		name    string
@@ -65,14 +70,54 @@ func TestDev(t *testing.T) {
 		{name: "no permission", docker: dockerForbidden, want: groupLine, code: 1},
 		{name: "no compose", docker: dockerBare, want: composeLine, code: 1},
 		{name: "nothing", want: nothingLine, code: 1},
-		{name: "engine down, no Go", docker: dockerDown, want: nothingLine, code: 1},
+		{name: "engine down, no Go", docker: dockerDown, want: "dev: no Docker engine answers, and Go is not here: start the engine, or install Go (https://go.dev/dl)\n", code: 1},
+		{
+			name: "old compose", docker: strings.Replace(dockerUp, "5.0.2", "2.25.0-desktop.1", 1), code: 1,
+			want: "dev: this Docker has compose 2.25.0-desktop.1, and 2.26.0 is needed: update its plugin, docker-compose-plugin\n",
+		},
+		{name: "compose that will do", docker: strings.Replace(dockerUp, "5.0.2", "v2.26.0", 1), want: upLines},
+		{name: "compose of one's own", docker: strings.Replace(dockerUp, "5.0.2", "dev", 1), want: upLines},
+		{
+			name: "old buildx", docker: strings.Replace(dockerUp, "v0.38.2", "0.13.1+ds1", 1), code: 1,
+			want: "dev: this Docker has buildx 0.13.1+ds1, and 0.17.0 is needed: update its plugin, docker-buildx-plugin\n",
+		},
+		{name: "buildx that will do", docker: strings.Replace(dockerUp, "v0.38.2", "v0.17.0", 1), want: upLines},
+		{
+			name: "no buildx", docker: strings.Replace(dockerUp, `"buildx version") echo`, `"buildx version") exit 1; echo`, 1), code: 1,
+			want: "dev: this Docker has no buildx: install its plugin, docker-buildx-plugin\n",
+		},
+		{
+			name: "another project in the shell", docker: dockerUp, vars: []string{"COMPOSE_PROJECT_NAME=theirs", "DEBUG_PORT=2345", "COMPOSE_ENV_FILES=other.env"},
+			prepare: func(r *repo) {
+				r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+				r.command("docker", dockerUp+`
+[ -z "${COMPOSE_PROJECT_NAME-}${COMPOSE_ENV_FILES-}${DEBUG_PORT-}" ] || echo "docker compose sees $COMPOSE_PROJECT_NAME"`)
+			},
+			want: "COMPOSE_PROJECT_NAME in your shell differs from .env: make uses .env, and a plain 'docker compose' your shell's\n" + upLines,
+		},
+		{
+			name: "an engine without root", docker: strings.Replace(dockerUp, "builtin]", "builtin name=rootless]", 1),
+			prepare: func(r *repo) { r.write(".env", "UID=1000\n") },
+			want:    "this engine runs as you, not as root: with UID=0 and GID=0 in .env the dev container's user is you, and may write here\n" + upLines,
+		},
+		{
+			name: "a newer Go wanted", docker: dockerUp, prepare: func(r *repo) { r.write("e2e/go.mod", "module e2e\n\ngo 1.27.1\n") }, code: 1,
+			want: "dev: e2e/go.mod wants Go 1.27, and the images have 1.26: name golang:1.27 in workspace-server/Dockerfile and Dockerfile.dev\n",
+		},
+		{
+			name: "a proxy in the shell only", vars: []string{"HTTPS_PROXY=http://127.0.0.1:3128"},
+			docker: strings.Replace(dockerUp, "*) echo \"", `*" build platform") echo "no such host [${HTTPS_PROXY-}]"; exit 17 ;;`+"\n*) echo \"", 1),
+			want: "no such host []\na proxy is set in your shell, and the build has none: set it in .env, too\n" +
+				"the dev image cannot be built: this uses the previous one\n" + composeUp + up,
+		},
 		{
 			name: "port taken", docker: dockerUp, prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") },
 			want: "dev: port 8080 is taken: stop the program that listens there, or change PLATFORM_PORT in .env\n", code: 1,
 		},
 		{
 			name: "port taken by production", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1),
-			prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") }, want: upLines,
+			prepare: func(r *repo) { r.write(".env", "PLATFORM_PORT=8080\n"); r.busy("8080") },
+			want:    composeUp + "build platform\nthe dev container takes the place of the production one; 'make up' brings that back\n" + composeUp + up,
 		},
 		{
 			name: "running already", docker: dockerRunning, want: followLines,
@@ -310,12 +355,12 @@ done`
 		{
 			name: "no shellcheck here", golang: true, docker: docker, code: 1,
 			want: "ok  compose files\n" + built + fumpt + modules + last +
-				"FAILED  shellcheck\nin the image: compose -f docker-compose.yml -f docker-compose.dev.yml " + inImage +
+				"FAILED  shellcheck\nin the image: compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml " + inImage +
 				"shellcheck --external-sources --source-path=SCRIPTDIR scripts/* .ci/run\nok  dockerfiles\n",
 		},
 		{
 			name: "no Go here", shell: true, docker: dockerUp,
-			want: "ok  compose files\n" + built + "docker compose -f docker-compose.yml -f docker-compose.dev.yml " + inImage + "scripts/check\n",
+			want: "ok  compose files\n" + built + "docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml " + inImage + "scripts/check\n",
 		},
 		{
 			name: "no Go here, and something is wrong", docker: strings.Replace(dockerUp, "*) echo \"", `*" scripts/check") exit 3 ;;`+"\n*) echo \"", 1), code: 1,
@@ -419,7 +464,6 @@ func TestNeedsEngine(t *testing.T) {
 		"up":   "start one, or use 'make dev-host'",
 		"down": "start one; Ctrl-C stops the loop of 'make dev-host'",
 		"logs": "start one; '.tools/bin/devloop follow' shows the loop of 'make dev-host'",
-		"test": "start one, or install Go (https://go.dev/dl)",
 	} {
 		t.Run(script, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
@@ -434,9 +478,9 @@ func TestNeedsEngine(t *testing.T) {
 // TestUp: workspaces run in containers if, and only if, .env says so.
 func TestUp(t *testing.T) {
 	for env, files := range map[string]string{
-		"":           "-f docker-compose.yml",
-		"AGENTS=0\n": "-f docker-compose.yml",
-		"AGENTS=1\n": "-f docker-compose.yml -f docker-compose.agents.yml",
+		"":           "-f docker-compose.yml -f docker-compose.override.yml",
+		"AGENTS=0\n": "-f docker-compose.yml -f docker-compose.override.yml",
+		"AGENTS=1\n": "-f docker-compose.yml -f docker-compose.agents.yml -f docker-compose.override.yml",
 	} {
 		t.Run(env, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
@@ -475,24 +519,230 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// TestRebuild: nothing is removed before the loop can go on.
 func TestRebuild(t *testing.T) {
+	const (
+		build   = composeUp + "build platform\n"
+		removed = "removing the database of this checkout\n" + composeUp + "down --remove-orphans\n"
+		offline = "golang:1.26-trixie cannot be pulled: this uses the one that is here\npostgres:17-trixie cannot be pulled: this uses the one that is here\n"
+	)
+	there := strings.Replace(dockerUp, "exit 1", "", 1) // a volume
+	for _, test := range []struct {
+		name, docker string
+		prepare      func(*repo)
+		want         string // what it begins with
+		code         int
+	}{
+		{name: "all is well", docker: there, want: build + removed},
+		{name: "no registry", docker: strings.Replace(there, `"pull "*)`, `"pull "*) echo 'no such host' >&2; exit 1`, 1), want: offline + build + removed},
+		{
+			name: "no registry and no image", code: 1,
+			docker: strings.NewReplacer(`"pull "*)`, `"pull "*) echo 'no such host' >&2; exit 1`, `"image inspect "*)`, `"image inspect "*) exit 1`).Replace(there),
+			want:   "rebuild: golang:1.26-trixie cannot be pulled: no such host\n",
+		},
+		{
+			name: "a port is taken", docker: there, prepare: func(r *repo) { r.busy("2345") }, code: 1,
+			want: "rebuild: port 2345 is taken: stop the program that listens there, or change DEBUG_PORT in .env\n",
+		},
+		{name: "it does not build", docker: strings.Replace(there, "*) echo \"", `*" build platform") exit 17 ;;`+"\n*) echo \"", 1), code: 17},
+		{
+			name: "old compose", docker: strings.Replace(there, "5.0.2", "2.20.1", 1), code: 1,
+			want: "rebuild: this Docker has compose 2.20.1, and 2.26.0 is needed: update its plugin, docker-compose-plugin\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", test.docker)
+				r.write(".env", "COMPOSE_PROJECT_NAME=mine\nPLATFORM_PORT=8080\nDEBUG_PORT=2345\n")
+				if test.prepare != nil {
+					test.prepare(r)
+				}
+				out, code := r.run("rebuild")
+				if code == 0 {
+					test.want += build + composeUp + "up "
+				}
+				if !strings.HasPrefix(out, test.want) || code != test.code || code != 0 && strings.Contains(out, "removing") {
+					t.Errorf("exit %d\n%s\nwant exit %d\n%s", code, out, test.code, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestRebuildHere: as TestRebuild, without an engine.
+func TestRebuildHere(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		prepare func(*repo)
+		want    string // what it begins with
+		code    int
+	}{
+		{name: "all is well", prepare: func(r *repo) { r.command("go", fakeGo) }, want: "removing the embedded database of this checkout\n"},
+		{
+			name: "neither engine nor Go", prepare: func(*repo) {}, code: 1,
+			want: "rebuild: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n",
+		},
+		{
+			name: "the engine is down, and no Go", prepare: func(r *repo) { r.command("docker", dockerDown) }, code: 1,
+			want: "rebuild: no Docker engine answers, and Go is not here: start the engine, or install Go (https://go.dev/dl)\n",
+		},
+		{
+			name: "old Go", prepare: func(r *repo) { r.command("go", `echo 'go: go.mod requires go >= 1.26' >&2; exit 1`) }, code: 1,
+			want: "rebuild: go: go.mod requires go >= 1.26\n",
+		},
+		{
+			name: "the loop runs", code: 1,
+			prepare: func(r *repo) {
+				r.command("go", fakeGo)
+				r.program(filepath.Join(r.dir, ".tools/bin/devloop"), "")
+			},
+			want: "rebuild: the loop of this checkout runs: stop it with Ctrl-C first\n",
+		},
+		{
+			name: "a port is taken", code: 1,
+			prepare: func(r *repo) {
+				r.command("go", fakeGo)
+				r.write(".env", "PLATFORM_PORT=8080\n")
+				r.busy("8080")
+			},
+			want: "rebuild: port 8080 is taken: stop the program that listens there, or change PLATFORM_PORT in .env\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.write(".state/data.db", "")
+				test.prepare(r)
+				out, code := r.run("rebuild")
+				_, err := os.Stat(filepath.Join(r.dir, ".state"))
+				if removed := err != nil; !strings.HasPrefix(out, test.want) || code != test.code || removed != (code == 0) {
+					t.Errorf("exit %d, .state removed: %t\n%s\nwant exit %d\n%s", code, removed, out, test.code, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestTestInImage: without Go the tests run in the dev image, with the same flags, and
+// what was started for them is stopped, also if a signal ends them.
+func TestTestInImage(t *testing.T) {
+	const run = composeUp + "run --rm --no-TTY --env REQUIRE_DOCKER platform scripts/test -only devloop -run A|B\n"
 	eachShell(t, func(t *testing.T, r *repo) {
-		r.command("docker", strings.Replace(dockerUp, "exit 1", "", 1)) // there is a volume
-		r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
-		r.command("ss", "")
-		out, code := r.run("rebuild")
-		want := composeUp + "build platform\nremoving the database of this checkout\n" + composeUp + "down --remove-orphans\n"
-		if !strings.HasPrefix(out, want) || code != 0 || !strings.Contains(out, composeUp+"up ") {
-			t.Errorf("exit %d\n%s\nwant, and then the loop\n%s", code, out, want)
-		}
+		r.want("test", "test: neither a Docker engine nor Go is here: install Docker (https://docs.docker.com/get-docker) or Go (https://go.dev/dl)\n", 1)
+		r.command("docker", dockerDown)
+		r.want("test", "test: no Docker engine answers, and Go is not here: start the engine, or install Go (https://go.dev/dl)\n", 1)
 	})
+	for _, test := range []struct {
+		name, docker string
+		signal       syscall.Signal
+		want         string
+		code         int
+	}{
+		{name: "nothing runs", docker: dockerUp, want: run + composeUp + "down\n"},
+		{
+			name: "a test fails", docker: strings.Replace(dockerUp, "*) echo \"", `*" run "*) exit 3 ;;`+"\n*) echo \"", 1),
+			want: composeUp + "down\n", code: 3,
+		},
+		{name: "the loop runs", docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps "*) echo 1234`, 1), want: run},
+		{
+			name: "the dev container is stopped", want: run + composeUp + "stop postgres\n",
+			docker: strings.Replace(dockerUp, `*" ps "*)`, `*" ps --all --quiet") echo 1234 ;; *" ps "*)`, 1),
+		},
+		{
+			name: "a signal", signal: syscall.SIGTERM, want: "started\nended by a signal\n" + composeUp + "down\n", code: 143,
+			docker: strings.Replace(dockerUp, "*) echo \"", `*" run "*) trap 'echo ended by a signal; exit 143' TERM; echo started; while :; do sleep 0.05; done ;;`+"\n*) echo \"", 1),
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("docker", test.docker)
+				r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+				build := composeUp + "build platform\n"
+				out, code := r.signalled("test", test.signal, "started\n", "-only", "devloop", "-run", "A|B")
+				if out != build+test.want || code != test.code {
+					t.Errorf("exit %d\n%s\nwant exit %d\n%s%s", code, out, test.code, build, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestUpSocket: with AGENTS=1 the platform gets the socket of the engine that docker
+// uses.
+func TestUpSocket(t *testing.T) {
+	const files = "docker compose -f docker-compose.yml -f docker-compose.agents.yml -f docker-compose.override.yml --progress quiet "
+	up := files + "build\n" + files + "up --detach --wait\nserving  API http://127.0.0.1:8080  ('make logs' follows, 'make down' ends it)\n"
+	for _, test := range []struct {
+		name, host, machine, env string
+		want                     string
+		code                     int
+	}{
+		{name: "the usual one", host: "unix:///var/run/docker.sock", machine: "here", want: up},
+		{
+			name: "an engine without root", host: "unix:///run/user/7/docker.sock", machine: "here", code: 1,
+			want: "up: docker uses the socket /run/user/7/docker.sock, and the platform would get /var/run/docker.sock: set DOCKER_SOCKET=/run/user/7/docker.sock in .env, and remove the line DOCKER_GID\n",
+		},
+		{name: "that one, set", host: "unix:///run/user/7/docker.sock", machine: "here", env: "DOCKER_SOCKET=/run/user/7/docker.sock\n", want: up},
+		{name: "the same by another path", host: "unix://REPO/link", machine: "here", env: "DOCKER_SOCKET=REPO/socket\n", want: up},
+		{name: "a virtual machine", host: "unix:///home/me/.colima/docker.sock", machine: "colima", want: up},
+		{
+			name: "another machine", host: "ssh://builder", machine: "builder",
+			want: "docker uses the engine at ssh://builder: the platform gets /var/run/docker.sock of that machine\n" + up,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, r *repo) {
+				place := strings.NewReplacer("REPO", r.dir).Replace
+				r.write("socket", "")
+				if err := os.Symlink("socket", filepath.Join(r.dir, "link")); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Remove(filepath.Join(r.bin, "uname")); err != nil {
+					t.Fatal(err)
+				}
+				r.command("uname", `[ "${1:-}" = -n ] && echo here || echo Linux`)
+				r.command("docker", `case "$*" in
+"context inspect "*) echo '`+place(test.host)+`'; exit ;;
+"info --format {{.Name}}") echo `+test.machine+`; exit ;;
+esac
+`+dockerUp)
+				r.write(".env", "AGENTS=1\n"+place(test.env))
+				r.want("up", test.want, test.code)
+			})
+		})
+	}
+}
+
+// TestUpReplaces: one of the two containers takes the other's place, and says so; if
+// the platform does not start, its last lines say why.
+func TestUpReplaces(t *testing.T) {
+	const files = "docker compose -f docker-compose.yml -f docker-compose.override.yml --progress quiet "
+	const replaces = "the production container takes the place of the dev container, whose loop ends; 'make dev' brings it back\n"
 	eachShell(t, func(t *testing.T, r *repo) {
-		r.mkdir(filepath.Join(r.dir, "devloop"))
-		r.write(".state/data.db", "")
-		r.command("go", fakeGo)
-		out, code := r.run("rebuild")
-		if _, err := os.Stat(filepath.Join(r.dir, ".state")); err == nil || code != 0 || !strings.HasPrefix(out, "removing the embedded database of this checkout\n") {
-			t.Errorf("exit %d, state: %v\n%s", code, err, out)
+		r.command("docker", dockerRunning)
+		r.write(".env", "COMPOSE_PROJECT_NAME=mine\n")
+		r.want("up", files+"build\n"+replaces+files+"up --detach --wait\nserving  API http://127.0.0.1:8080  ('make logs' follows, 'make down' ends it)\n", 0)
+		r.command("docker", strings.Replace(dockerUp, "*) echo \"", `*" up --detach --wait") exit 1 ;; *" logs "*) echo 'LOG_LEVEL="loud" is not accepted' ;;`+"\n*) echo \"", 1))
+		r.want("up", files+"build\nLOG_LEVEL=\"loud\" is not accepted\n", 1)
+	})
+}
+
+// TestDevHostEnvironment: the loop gets the settings of .env, but the shell's come
+// first, and a go.work only if the server is in it.
+func TestDevHostEnvironment(t *testing.T) {
+	const (
+		work    = `case "$PWD [${GOWORK-}] $*" in *"/workspace-server [] list "*) [ ! -e "$PWD/../go.work.bad" ] || { echo 'not one of the workspace modules' >&2; exit 1; } ;; *" env GOWORK") echo /above/go.work ;; esac`
+		install = `case "$*" in install*) [ "$GOWORK" = off ] || echo "built with GOWORK=$GOWORK" ;; esac`
+		up      = `[ "$1" = up ] || exit 1; echo "$LOG_LEVEL, $RATE_LIMIT, ${GOPROXY-none}, ${DRAIN_TIMEOUT-none}, [${GOWORK-}]"`
+	)
+	eachShell(t, func(t *testing.T, r *repo) {
+		r.command("go", work+"\n"+install)
+		for name, lines := range map[string]string{"devloop": up, "air": "", "dlv": ""} {
+			r.program(filepath.Join(r.dir, ".tools", "bin", name), lines)
 		}
+		r.write(".env", "LOG_LEVEL=debug\nRATE_LIMIT=7\nGOPROXY=off\n")
+		r.want("dev-host", "warn, 7, off, none, []\n", 0, "LOG_LEVEL=warn")
+		r.want("dev-host", "debug, 7, off, none, [off]\n", 0, "GOWORK=off")
+		r.write("go.work.bad", "")
+		r.want("dev-host", "the loop builds without /above/go.work, since with it: not one of the workspace modules\ndebug, 7, off, none, [off]\n", 0)
 	})
 }

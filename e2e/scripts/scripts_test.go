@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,16 @@ func newRepo(t *testing.T, shell []string) *repo {
 		}
 	}
 	r.copyTree("../../scripts", "scripts")
+	for _, name := range []string{"docker-compose.yml", "workspace-server/Dockerfile.dev"} {
+		content, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.write(name, string(content))
+	}
+	for _, module := range goModules {
+		r.write(module+"/go.mod", "module "+module+"\n\ngo 1.26\n")
+	}
 	r.command("ss", "") // nothing listens, unless a test says so
 	return r
 }
@@ -161,6 +172,42 @@ func (r *repo) run(script string, variables ...string) (string, int) {
 	if err != nil && !errors.As(err, &exit) {
 		r.t.Fatalf("%s: %v", script, err)
 	}
+	return strings.ReplaceAll(out.String(), r.dir, "REPO"), cmd.ProcessState.ExitCode()
+}
+
+// signalled runs a script and, once it has printed the text, sends it a signal, unless
+// that is 0. It returns what run does.
+func (r *repo) signalled(script string, signal syscall.Signal, text string, args ...string) (string, int) {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), r.shell[0], slices.Concat(r.shell[1:], []string{"scripts/" + script}, args)...)
+	cmd.Dir = r.dir
+	cmd.Env = []string{"PATH=" + r.bin, "HOME=" + r.dir}
+	cmd.WaitDelay = 10 * time.Second
+	read, write, err := os.Pipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	write.Close()
+	var out strings.Builder
+	for buffer := make([]byte, 4096); ; {
+		n, err := read.Read(buffer)
+		out.Write(buffer[:n])
+		if err != nil {
+			break
+		}
+		if signal != 0 && strings.Contains(out.String(), text) {
+			if err := cmd.Process.Signal(signal); err != nil {
+				r.t.Error(err)
+			}
+			signal = 0
+		}
+	}
+	_ = cmd.Wait() // the exit code tells
 	return strings.ReplaceAll(out.String(), r.dir, "REPO"), cmd.ProcessState.ExitCode()
 }
 

@@ -149,7 +149,7 @@ func TestPorts(t *testing.T) {
 	tests := []struct{ name, pattern string }{
 		{"workspace-server/Dockerfile", `LISTEN_ADDR=:(\d+)`},
 		{"docker-compose.yml", `\$\{PLATFORM_PORT:-\d+\}:(\d+)`},
-		{"docker-compose.agents.yml", `PLATFORM_URL: http://platform:(\d+)`},
+		{"docker-compose.agents.yml", `PLATFORM_URL:-http://platform:(\d+)`},
 		{"docker-compose.dev.yml", `\$\{PLATFORM_PORT:-\d+\}:(\d+)`},
 		{"docker-compose.dev.yml", `-listen\n\s+- :(\d+)`},
 	}
