@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -227,6 +228,45 @@ func TestEarlyAnswer(t *testing.T) {
 	client.expect("no\n")
 }
 
+// TestUnreadBodyIsNoRequest closes a connection on which the rest of a body comes
+// that the backend did not read, although it promised to go on.
+func TestUnreadBodyIsNoRequest(t *testing.T) {
+	p := start(t, forward.Options{})
+	var mu sync.Mutex
+	var got []string
+	p.Switch(script(t, func(c net.Conn, r *bufio.Reader) {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		got = append(got, line)
+		mu.Unlock()
+		c.(*net.TCPConn).SetLinger(0)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	}))
+	for range 20 {
+		client := dial(t, p.addr)
+		client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n")
+		go func() {
+			for range 1000 {
+				if _, err := io.WriteString(client, strings.Repeat("GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n", 100)); err != nil {
+					return
+				}
+			}
+		}()
+		client.rest()
+		client.Close()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, line := range got {
+		if line != "POST / HTTP/1.1\r\n" {
+			t.Fatalf("the backend got %q out of a body", line)
+		}
+	}
+}
+
 // TestClientLeaves tells the backend, whatever it is doing.
 func TestClientLeaves(t *testing.T) {
 	for _, c := range []struct{ name, request string }{
@@ -313,6 +353,7 @@ func TestBackendFails(t *testing.T) {
 		{"half a head", says("HTTP/1.1 200 OK\r\nX"), "the server closed the connection in the midst of its answer's head"},
 		{"not HTTP", says("SSH-2.0-x\r\n\r\n"), `the server's answer cannot be forwarded: it begins with "SSH-2.0-x", which is not HTTP/1`},
 		{"two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), "the server's answer cannot be forwarded: its head does not say clearly where its body ends"},
+		{"protocol unasked", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "the server's answer cannot be forwarded: it switches protocols, for which the client did not ask"},
 		{"bad field", says("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), `the server's answer cannot be forwarded: its head has the line "no colon"`},
 		{"only 103", says("HTTP/1.1 103 Early Hints\r\n\r\n"), ""},
 	} {

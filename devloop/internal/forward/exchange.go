@@ -116,7 +116,23 @@ func (c *client) fail(req *request, err error) {
 }
 
 // An upload carries the body of a request while its response may begin already.
-type upload struct{ done chan struct{} }
+type upload struct {
+	done  chan struct{}
+	whole bool // once done: all of it was sent
+}
+
+// state says whether nothing is sent any more, and whether all was.
+func (u *upload) state() (done, whole bool) {
+	if u == nil {
+		return true, true
+	}
+	select {
+	case <-u.done:
+		return true, u.whole
+	default:
+		return false, false
+	}
+}
 
 func (c *client) startUpload(req *request) *upload {
 	u := &upload{done: make(chan struct{})}
@@ -127,6 +143,7 @@ func (c *client) startUpload(req *request) *upload {
 		var read readError
 		switch {
 		case err == nil:
+			u.whole = true
 			c.watch.arm()
 		case errors.As(err, &read) && !isTimeout(read.error):
 			c.leave(read.error)
@@ -157,18 +174,13 @@ func (c *client) answer(req *request, u *upload, sent error) (again, error) {
 		return again{}, err
 	}
 	if r.status == 101 || req.connect && r.status < 300 {
-		return c.upgrade(req, &r, u)
+		return c.upgrade(&r, u)
 	}
-	uploading := false
-	if u != nil {
-		select {
-		case <-u.done:
-		default:
-			uploading = true
-		}
-	}
+	done, whole := u.state()
+	// A backend that closes does not read the rest, which then stands between
+	// this request and the next.
 	a := again{backend: r.reusable() && sent == nil}
-	a.client = req.keep && r.length != untilClose && !(uploading && r.close) && !(r.minor == '0' && !r.keepAlive) &&
+	a.client = req.keep && r.length != untilClose && (whole || !done && !r.close) && !(r.minor == '0' && !r.keepAlive) &&
 		sent == nil && !c.proxy.ends() && !c.hasLeft()
 	c.out = r.appendTo(c.out[:0], !a.client && (req.keep || r.minor == '1' && req.minor == '1'), a.client && req.minor == '0')
 	if err := copyBody(c.conn, up.conn, &up.in, c.out, r.length); err != nil {
@@ -178,14 +190,14 @@ func (c *client) answer(req *request, u *upload, sent error) (again, error) {
 		}
 		return again{}, errCut
 	}
-	switch {
-	case uploading && a.client:
+	if !whole && a.client {
 		<-u.done // the backend reads it to the end
-	case uploading:
+		a.client = u.whole
+		whole = u.whole
+	}
+	if !whole || sent != nil {
 		stop()
-		a.backend = false
-		c.linger()
-	case sent != nil:
+		a = again{}
 		c.linger()
 	}
 	a.client = a.client && !c.hasLeft()
@@ -210,7 +222,10 @@ func (c *client) answerHead(req *request) (response, error) {
 		if err != nil {
 			return response{}, fmt.Errorf("the server's answer cannot be forwarded: %w", err)
 		}
-		if r.status >= 200 || r.status == 101 {
+		switch {
+		case r.status == 101 && !req.upgrade:
+			return r, errors.New("the server's answer cannot be forwarded: it switches protocols, for which the client did not ask")
+		case r.status >= 200 || r.status == 101:
 			return r, nil
 		}
 		if req.minor == '1' {

@@ -11,7 +11,7 @@ import (
 
 // upgrade relays the response that ends HTTP on this connection, and then bytes
 // both ways until both sides have ended.
-func (c *client) upgrade(req *request, r *response, u *upload) (again, error) {
+func (c *client) upgrade(r *response, u *upload) (again, error) {
 	up := c.up
 	b := up.backend
 	b.become(requests, streams)

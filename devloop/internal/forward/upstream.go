@@ -34,13 +34,14 @@ func newUpstream(conn *net.TCPConn) (*upstream, error) {
 
 // fit reports whether an unused connection may carry a request. A request that
 // cannot be sent twice gets none that the backend closed or may be closing right
-// now; another is sent again if need be.
+// now. Another is sent again if need be, so it need not be looked at each time,
+// but no backend says anything unasked within maxTrust.
 func (u *upstream) fit(repeatable bool) bool {
-	if repeatable {
+	idle := time.Since(u.used)
+	if repeatable && idle < maxTrust {
 		return true
 	}
-	idle := time.Since(u.used)
-	if int64(idle) > u.backend.trust.Load() || u.raw.Read(u.peek) != nil {
+	if !repeatable && int64(idle) > u.backend.trust.Load() || u.raw.Read(u.peek) != nil {
 		return false
 	}
 	if u.peeked != syscall.EAGAIN { // it ended, or said what nobody asked for
