@@ -12,8 +12,8 @@ import (
 
 func TestUpFlags(t *testing.T) {
 	usual := options{
-		root: "/checkout", dir: "/checkout", listen: []string{"127.0.0.1:8080"},
-		readyTimeout: 10 * time.Second, drainTimeout: 10 * time.Second, air: []string{"air"}, debugger: "dlv",
+		root: "/checkout", dir: "/checkout", mode: "auto", listen: []string{"127.0.0.1:8080"},
+		readyTimeout: 10 * time.Second, drainTimeout: 10 * time.Minute, stopTimeout: 10 * time.Second, air: []string{"air"}, debugger: "dlv",
 	}
 	with := func(change func(*options)) options {
 		c := usual
@@ -31,6 +31,15 @@ func TestUpFlags(t *testing.T) {
 		{"-C /else/where", with(func(c *options) { c.dir = "/else/where" }), ""},
 		{"-listen :80", with(func(c *options) { c.listen = []string{":80"} }), ""},
 		{"-listen [::1]:1 -listen=localhost:http", with(func(c *options) { c.listen = []string{"[::1]:1", "localhost:http"} }), ""},
+		{"-listen web=:1 -listen :2", with(func(c *options) { c.listen, c.names = []string{":1", ":2"}, []string{"web", "unknown"} }), ""},
+		{"-mode socket", with(func(c *options) { c.mode = "socket" }), ""},
+		{"-mode forward -ready /healthz", with(func(c *options) { c.mode, c.ready = "forward", "/healthz" }), ""},
+		{"-backend :3000", with(func(c *options) { c.mode, c.backend = "fixed", []string{"127.0.0.1:3000"} }), ""},
+		{"-mode fixed -backend localhost:3000 -backend 0.0.0.0:1 -listen :1 -listen :2", with(func(c *options) {
+			c.mode, c.backend, c.listen = "fixed", []string{"localhost:3000", "127.0.0.1:1"}, []string{":1", ":2"}
+		}), ""},
+		{"-setenv ADDR={addr} -setenv X=", with(func(c *options) { c.setenv = []string{"ADDR={addr}", "X="} }), ""},
+		{"-stop-timeout 3s", with(func(c *options) { c.stopTimeout = 3 * time.Second }), ""},
 		{"-debug 127.0.0.1:2345", with(func(c *options) { c.debug = "127.0.0.1:2345" }), ""},
 		{"-debug :2345 -dlv /opt/dlv", with(func(c *options) { c.debug, c.debugger = ":2345", "/opt/dlv" }), ""},
 		{"-settings .env", with(func(c *options) { c.settings = "/checkout/.env" }), ""},
@@ -48,8 +57,18 @@ func TestUpFlags(t *testing.T) {
 		{"-debug", options{}, "flag needs an argument: -debug"},
 		{"-dlv", options{}, "flag needs an argument: -dlv"},
 		{"-ready-timeout 5", options{}, `invalid value "5" for flag -ready-timeout: parse error`},
-		{"-ready-timeout 0s", options{}, "-ready-timeout and -drain-timeout must be more than 0"},
-		{"-drain-timeout -1s", options{}, "-ready-timeout and -drain-timeout must be more than 0"},
+		{"-ready-timeout 0s", options{}, "-ready-timeout, -drain-timeout and -stop-timeout must be more than 0"},
+		{"-drain-timeout -1s", options{}, "-ready-timeout, -drain-timeout and -stop-timeout must be more than 0"},
+		{"-stop-timeout 0s", options{}, "-ready-timeout, -drain-timeout and -stop-timeout must be more than 0"},
+		{"-listen =:1", options{}, `invalid value "=:1" for flag -listen: want [NAME=]HOST:PORT, with a name without spaces and colons`},
+		{"-listen a:b=:1", options{}, `invalid value "a:b=:1" for flag -listen: want [NAME=]HOST:PORT, with a name without spaces and colons`},
+		{"-mode proxy", options{}, "-mode proxy is none of auto, socket, forward and fixed"},
+		{"-mode fixed", options{}, "-mode fixed needs as many -backend as -listen"},
+		{"-backend :1 -listen :2 -listen :3", options{}, "-mode fixed needs as many -backend as -listen"},
+		{"-mode socket -backend :1", options{}, "-backend is for -mode fixed, not for -mode socket"},
+		{"-mode socket -ready /", options{}, "-ready is not for -mode socket, in which the server sends READY=1"},
+		{"-ready healthz", options{}, "-ready healthz must begin with a slash"},
+		{"-setenv ADDR", options{}, `invalid value "ADDR" for flag -setenv: want NAME=VALUE`},
 		{"-nonsense", options{}, "flag provided but not defined: -nonsense"},
 	}
 	for _, tt := range tests {
@@ -76,7 +95,7 @@ func TestUpHelp(t *testing.T) {
 		if _, err := parseUp([]string{arg}, "/checkout", &stderr); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("parseUp(%s) = %v, want %v", arg, err, flag.ErrHelp)
 		}
-		for _, want := range []string{"usage: devloop up", "-C directory", "-listen address", "127.0.0.1:8080", "-ready-timeout", "-drain-timeout", "-announce", "-debug address", "-dlv program"} {
+		for _, want := range []string{"usage: devloop up", "-C directory", "-listen address", "127.0.0.1:8080", "-mode auto", "-backend address", "-setenv variable", "-ready path", "-ready-timeout", "-drain-timeout", "-stop-timeout", "-announce", "-debug address", "-dlv program"} {
 			if !strings.Contains(stderr.String(), want) {
 				t.Errorf("parseUp(%s) printed %q, want %q in it", arg, stderr.String(), want)
 			}

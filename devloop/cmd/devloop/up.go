@@ -75,9 +75,11 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	defer starter.Close()
 	printer := report.New(std.out, opts.root, opts.dir)
 	server := &supervisor.Supervisor{
-		Starter: starter, Listeners: sockets.Files(), RunDir: place.Dir,
-		ReadyTimeout: opts.readyTimeout, DrainTimeout: opts.drainTimeout, HandoverTimeout: handoverTimeout,
-		Output: printer, Reporter: printer,
+		Starter: starter, Listeners: sockets.Files(), Names: opts.names, RunDir: place.Dir,
+		Mode: supervisor.Mode(opts.mode), Backends: opts.backend, Setenv: opts.setenv, ReadyPath: opts.ready,
+		ReadyTimeout: opts.readyTimeout, DrainTimeout: opts.drainTimeout, StopTimeout: opts.stopTimeout,
+		HandoverTimeout: handoverTimeout,
+		Output:          printer, Reporter: printer,
 	}
 	server.Init()
 	reloads := &loop.Loop{

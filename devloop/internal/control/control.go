@@ -60,6 +60,16 @@ type State struct {
 	Failure  string   `json:"failure,omitempty"`  // why the last build or start failed
 }
 
+// An Old process was replaced and still has something to do.
+type Old struct {
+	PID         int       `json:"pid"`
+	Replaced    time.Time `json:"replaced"`
+	Until       time.Time `json:"until"` // when it is ended whatever it has to do
+	Requests    int       `json:"requests"`
+	Streams     int       `json:"streams"`     // upgraded connections, such as WebSockets
+	Connections int       `json:"connections"` // where what they carry is not known
+}
+
 var (
 	// ErrNoLoop means that no "devloop up" runs for a directory.
 	ErrNoLoop = errors.New("no 'devloop up' is running here")

@@ -34,12 +34,13 @@ type harness struct {
 
 type printed struct{ testkit.Buffer }
 
-// lines returns the loop's lines, without what servers say at their start.
+// lines returns the loop's lines, without what servers say at their start, and the
+// mode.
 func (p *printed) lines() []string {
 	var out []string
 	for line := range strings.Lines(p.String()) {
 		// How far a build is depends on the machine.
-		if !strings.HasPrefix(line, "server ") && !strings.HasPrefix(line, "building for ") {
+		if !strings.HasPrefix(line, "server ") && !strings.HasPrefix(line, "mode ") && !strings.HasPrefix(line, "building for ") {
 			out = append(out, strings.TrimSuffix(line, "\n"))
 		}
 	}

@@ -60,9 +60,14 @@ func (r *reports) text() string {
 func (r *reports) Write(p []byte) (int, error)              { r.add("%s", p); return len(p), nil }
 func (r *reports) Restarted(pid int, _ time.Duration)       { r.add("restarted %d", pid) }
 func (r *reports) RestartFailed(err error, _ time.Duration) { r.add("restart failed: %v", err) }
-func (r *reports) Overran(pid int, _ time.Duration)         { r.add("overran %d", pid) }
-func (r *reports) DebuggerAttached(_ string, pid int)       { r.add("attached %d", pid) }
-func (r *reports) DebuggerDetached(string)                  { r.add("detached") }
+func (r *reports) Overran(pid int, _ time.Duration, _ string) {
+	r.add("overran %d", pid)
+}
+func (r *reports) GaveWay(pid int, _ string)            { r.add("gave way %d", pid) }
+func (r *reports) Stays(pid int, _ string, _ time.Time) { r.add("stays %d", pid) }
+func (r *reports) Chosen(mode, _ string)                { r.add("mode %s", mode) }
+func (r *reports) DebuggerAttached(_ string, pid int)   { r.add("attached %d", pid) }
+func (r *reports) DebuggerDetached(string)              { r.add("detached") }
 func (r *reports) DebuggerFailed(client string, err error) {
 	r.add("debugger failed: %s: %v", client, err)
 }
@@ -93,7 +98,7 @@ func start(t *testing.T) *harness {
 		t: t, address: sockets.Addresses()[0], debug: debuggers.Addr().String(), dir: testkit.Module(t), reports: r,
 		supervisor: &supervisor.Supervisor{
 			Starter: starter, Listeners: sockets.Files(), RunDir: run,
-			ReadyTimeout: patience, DrainTimeout: patience, HandoverTimeout: patience, Output: r, Reporter: r,
+			ReadyTimeout: patience, DrainTimeout: patience, StopTimeout: patience, HandoverTimeout: patience, Output: r, Reporter: r,
 		},
 	}
 	h.supervisor.Init()

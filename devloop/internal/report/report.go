@@ -137,9 +137,30 @@ func (p *Printer) RestartFailed(err error, wait time.Duration) {
 	p.print(fmt.Sprintf("%v; trying again in %v", err, wait))
 }
 
-// Overran implements supervisor.Reporter.
-func (p *Printer) Overran(pid int, deadline time.Duration) {
-	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed: the requests it held are lost", pid, deadline))
+// Chosen tells how connections come to the server.
+func (p *Printer) Chosen(mode, how string) { p.print(fmt.Sprintf("mode %s: %s", mode, how)) }
+
+// Stays tells that a replaced process has requests that take long.
+func (p *Printer) Stays(pid int, has string, until time.Time) {
+	p.print(fmt.Sprintf("the replaced server (pid %d) stays for %s, until %s at the latest", pid, has, until.Format(time.TimeOnly)))
+}
+
+// Overran tells that a replaced process was killed after so long, and what that
+// cut, if anything.
+func (p *Printer) Overran(pid int, after time.Duration, cut string) {
+	p.print(fmt.Sprintf("the replaced server (pid %d) did not end within %v and was killed%s", pid, after, cutting(cut)))
+}
+
+// GaveWay tells the same of the oldest of too many replaced processes.
+func (p *Printer) GaveWay(pid int, cut string) {
+	p.print(fmt.Sprintf("the oldest replaced server (pid %d) gave way to newer ones and was killed%s", pid, cutting(cut)))
+}
+
+func cutting(what string) string {
+	if what == "" {
+		return ""
+	}
+	return ", which cut " + what
 }
 
 // DebuggerAttached implements relay.Reporter.

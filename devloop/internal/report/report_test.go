@@ -83,9 +83,25 @@ func TestLines(t *testing.T) {
 		},
 		{
 			"Overran",
-			func(p *Printer) { p.Overran(7, 10*time.Second) },
-			"the replaced server (pid 7) did not end within 10s and was killed: the requests it held are lost\n",
+			func(p *Printer) { p.Overran(7, 10*time.Second, "") },
+			"the replaced server (pid 7) did not end within 10s and was killed\n",
 		},
+		{
+			"Overran with requests",
+			func(p *Printer) { p.Overran(7, 10*time.Minute, "2 requests") },
+			"the replaced server (pid 7) did not end within 10m0s and was killed, which cut 2 requests\n",
+		},
+		{
+			"GaveWay",
+			func(p *Printer) { p.GaveWay(7, "1 upgraded connection") },
+			"the oldest replaced server (pid 7) gave way to newer ones and was killed, which cut 1 upgraded connection\n",
+		},
+		{
+			"Stays",
+			func(p *Printer) { p.Stays(7, "1 request", time.Date(2026, 1, 2, 15, 4, 5, 6, time.UTC)) },
+			"the replaced server (pid 7) stays for 1 request, until 15:04:05 at the latest\n",
+		},
+		{"Chosen", func(p *Printer) { p.Chosen("fixed", "as it is") }, "mode fixed: as it is\n"},
 		{
 			"WatcherDied",
 			func(p *Printer) { p.WatcherDied("exit status 1", []string{"x"}, 50*ms) },

@@ -77,7 +77,10 @@ func importRules() map[string]importRule {
 		"internal/relay":   {[]string{"internal/dap"}, "it sees the server, the debugger and the loop by interfaces"},
 		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},
 		"internal/supervisor": {
-			[]string{"internal/fingerprint", "internal/notify", "internal/process"}, "it keeps a binary serving, and does not build",
+			[]string{
+				"internal/fingerprint", "internal/forward", "internal/launch", "internal/notify", "internal/process",
+				"internal/sockets",
+			}, "it keeps a binary serving, and does not build",
 		},
 		"internal/loop": {
 			[]string{"internal/gobuild", "internal/process", "internal/report", "internal/source", "internal/supervisor"},

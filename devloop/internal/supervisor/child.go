@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"devloop/internal/fingerprint"
+	"devloop/internal/forward"
+	"devloop/internal/launch"
 	"devloop/internal/notify"
 	"devloop/internal/process"
 )
@@ -37,6 +39,10 @@ type child struct {
 	notify  *notify.Socket
 	output  *output
 	readyAt time.Time
+
+	addresses []string           // that are its own, where it may listen
+	backends  []*forward.Backend // where it is reached, unless it accepts itself
+	seen      steady             // what looks at its start found
 }
 
 func (p *child) pid() int {
@@ -46,37 +52,64 @@ func (p *child) pid() int {
 	return p.PID()
 }
 
-// spawn starts a process of the server on the listeners; its output is held
-// back until release.
-func (s *Supervisor) spawn(c Command, binary string, sum fingerprint.Sum) (*child, error) {
+// spawn starts a process of the server; its output is held back until pass.
+func (s *Supervisor) spawn(b build) (*child, error) {
 	s.spawned++
+	addresses, err := ownAddresses(len(s.Listeners))
+	if err != nil {
+		return nil, err
+	}
 	socket, err := notify.Listen(filepath.Join(s.RunDir, fmt.Sprintf("notify-%d", s.spawned)))
 	if err != nil {
 		return nil, err
 	}
-	p := &child{command: c, binary: binary, sum: sum, notify: socket, output: newOutput(s.Output)}
-	cmd := exec.Command(binary, c.Args...)
-	cmd.Args[0] = c.Path
-	cmd.Dir = c.Dir
-	cmd.Env = environment(c.Env, socket.Path(), len(s.Listeners))
+	p := &child{
+		command: b.command, binary: b.binary, sum: b.sum,
+		notify: socket, output: newOutput(s.Output), addresses: addresses,
+	}
+	own := placeholders(addresses)
+	cmd := exec.Command(b.binary, filledIn(b.command.Args, own)...)
+	cmd.Args[0] = b.command.Path
+	cmd.Dir = b.command.Dir
+	cmd.Env = withoutLoops(b.command.Env)
 	cmd.Stdout, cmd.Stderr = p.output, p.output
-	cmd.ExtraFiles = s.Listeners
-	p.Process, err = s.Starter.Start(cmd, syscall.SIGTERM)
-	if err != nil {
+	s.way.equip(p, cmd)
+	cmd.Env = append(cmd.Env, filledIn(s.Setenv, own)...)
+	if err := s.start(p, cmd); err != nil {
 		socket.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// environment adds systemd's variables to env. LISTEN_PID is left out: it
-// would name a process that does not exist yet.
-func environment(env []string, notifySocket string, listeners int) []string {
-	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+// start starts the command. If it inherits sockets, it finds its process id too.
+func (s *Supervisor) start(p *child, cmd *exec.Cmd) (err error) {
+	if len(cmd.ExtraFiles) == 0 {
+		p.Process, err = s.Starter.Start(cmd, syscall.SIGTERM)
+		return err
+	}
+	l, err := launch.Wrap(cmd)
+	if err != nil {
+		return err
+	}
+	if p.Process, err = s.Starter.Start(cmd, syscall.SIGTERM); err != nil {
+		l.Close()
+		return err
+	}
+	if err := l.Wait(); err != nil {
+		p.Kill()
+		return err
+	}
+	return nil
+}
+
+// withoutLoops returns the environment without what the loop itself may have got
+// from a service manager.
+func withoutLoops(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return name == "LISTEN_PID" || name == "LISTEN_FDS" || name == "LISTEN_FDNAMES" || name == notify.Variable
+		return name == notify.Variable || strings.HasPrefix(name, "LISTEN_") && slices.Contains([]string{"PID", "PIDFDID", "FDS", "FDNAMES"}, name[len("LISTEN_"):])
 	})
-	return append(out, fmt.Sprintf("LISTEN_FDS=%d", listeners), notify.Variable+"="+notifySocket)
 }
 
 // output holds back what a process prints until pass is called, and remembers

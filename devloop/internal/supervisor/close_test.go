@@ -83,10 +83,9 @@ func TestCloseAtTheCrash(t *testing.T) {
 // TestStorm swaps, cancels, kills and crashes at once. In the end, the last
 // build serves.
 func TestStorm(t *testing.T) {
-	h := start(t)
+	h := startIn(t, func(s *Supervisor) { s.DrainTimeout, s.StopTimeout = 20*time.Millisecond, 20*time.Millisecond })
 	h.limits.minBackoff, h.limits.maxBackoff = time.Millisecond, 5*time.Millisecond
 	h.HandoverTimeout = 10 * time.Millisecond
-	h.DrainTimeout = 20 * time.Millisecond
 	h.build("1")
 	h.swap(h.command)
 	stop := make(chan struct{})

@@ -27,6 +27,7 @@ func (s *Supervisor) crashed(p *child) (again *child, rolledBack bool) {
 		return nil, false
 	}
 	s.serving = nil
+	s.way.lead(nil)
 	s.announce()
 	s.restarting = p
 	if time.Since(p.readyAt) >= s.limits.probation {
@@ -93,18 +94,27 @@ func (s *Supervisor) restartOnce(dead *child) (*child, error) {
 	case overtaken:
 		return nil, errOvertaken
 	}
+	next, err := s.revive(ctx, dead)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serve(next)
+	return next, nil
+}
+
+// revive starts the build of a process that has ended.
+func (s *Supervisor) revive(ctx context.Context, dead *child) (*child, error) {
 	binary, err := s.retained.find(dead.binary)
 	if err != nil {
 		return nil, err
 	}
-	next, err := s.bringUp(ctx, dead.command, binary, dead.sum)
+	next, err := s.bringUp(ctx, build{dead.command, binary, dead.sum})
 	if err != nil {
 		return nil, err
 	}
 	next.binary = dead.binary
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.serve(next)
 	return next, nil
 }
 
@@ -183,20 +193,24 @@ func (s *Supervisor) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Close stops the server, waiting at most the drain deadline, and everything
-// that the supervisor does; no Swap may run. When ctx ends, what is
-// left is killed. Close is called once.
+// Close stops the server, waiting at most the stop timeout for what it has to
+// do, and everything that the supervisor does; no Swap may run. When ctx ends,
+// what is left is killed. Close is called once.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.cancel()
 	defer context.AfterFunc(ctx, func() { close(s.killed) })()
 	s.change.Lock()
+	gone := s.way.close()
 	s.mu.Lock()
 	p := s.serving
+	s.way.lead(nil)
 	s.mu.Unlock()
 	if p != nil {
-		s.retire(p)
+		s.beforeStop(p)
+		s.tasks.Go(func() { s.depart(p, s.StopTimeout) })
 	}
 	s.change.Unlock() // a restart that has not begun needs it to see that it must not
 	s.tasks.Wait()
+	gone()
 	s.retained.close()
 }

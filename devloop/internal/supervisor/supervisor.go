@@ -5,6 +5,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,17 +37,30 @@ type Reporter interface {
 	Restarted(pid int, took time.Duration)
 	// RestartFailed tells that a restart did not come up; another follows after wait.
 	RestartFailed(err error, wait time.Duration)
-	// Overran tells that a replaced process did not end within the drain deadline.
-	Overran(pid int, deadline time.Duration)
+	// Chosen tells in which mode the server runs, once it does.
+	Chosen(mode, how string)
+	// Stays tells that a replaced process has requests that take long.
+	Stays(pid int, has string, until time.Time)
+	// Overran tells that a replaced process was killed, and what that cut.
+	Overran(pid int, after time.Duration, cut string)
+	// GaveWay tells the same of the oldest of too many.
+	GaveWay(pid int, cut string)
 }
 
 // A Supervisor runs the server. Set the exported fields, then call Init.
 type Supervisor struct {
 	Starter      *process.Starter
 	Listeners    []*os.File // passed on as descriptors 3 and up
+	Names        []string   // of the listeners, for LISTEN_FDNAMES, or nil
+	Mode         Mode       // "" is Socket
+	Backends     []string   // where the server listens in mode Fixed, one for each listener
+	Setenv       []string   // variables for the server, with placeholders
+	ReadyPath    string     // that the server answers once it is ready, in the modes Forward and Fixed
 	RunDir       string     // private directory for sockets
 	ReadyTimeout time.Duration
-	DrainTimeout time.Duration
+	// DrainTimeout is how long a replaced process may go on with the requests that
+	// it has, StopTimeout how long one may take that has none.
+	DrainTimeout, StopTimeout time.Duration
 	// HandoverTimeout bounds the wait for the old process to say that it has
 	// stopped accepting; a program need not say it. Until then, it may answer.
 	HandoverTimeout time.Duration
@@ -59,6 +73,7 @@ type Supervisor struct {
 	// debugger must see the new line numbers.
 	Debugging func() bool
 
+	held   []string // where the listeners listen
 	limits limits
 	hasher fingerprint.Hasher
 	ctx    context.Context // ends with Close
@@ -71,6 +86,9 @@ type Supervisor struct {
 	retained *binaries
 
 	mu            sync.Mutex // guards what follows
+	way           way        // changed while change is held, too
+	told          bool       // in which mode the server runs
+	leaving       []*departure
 	serving       *child
 	previous      *child // the good one before serving; its process may be gone
 	restarting    *child // the build that takes the place of a dead process
@@ -93,11 +111,32 @@ func (s *Supervisor) Init() {
 		probation:  5 * time.Second,
 		minBackoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second,
 	}
+	s.StopTimeout = cmp.Or(s.StopTimeout, s.DrainTimeout)
 	s.hasher = fingerprint.New()
 	s.killed = make(chan struct{})
 	s.retained = newBinaries(s.RunDir)
 	s.changed = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for _, f := range s.Listeners {
+		s.held = append(s.held, addressOf(f))
+	}
+	s.way = s.newWay()
+}
+
+// newWay returns what the mode wants.
+func (s *Supervisor) newWay() way {
+	accept := func() (*doors, error) { return openDoors(s.Listeners) }
+	forward := forwardWay{readyPath: s.ReadyPath, stopTimeout: s.StopTimeout, accept: accept}
+	switch s.Mode {
+	case Forward:
+		return &forward
+	case Fixed:
+		return &fixedWay{forward, s.Backends}
+	case Auto:
+		return &autoWay{newSocketWay(s), forward}
+	default:
+		return newSocketWay(s)
+	}
 }
 
 // A StartError is a new build that did not come up.
@@ -167,25 +206,85 @@ func (s *Supervisor) swap(ctx context.Context, c Command, decide func(fingerprin
 		return Swap{Outcome: outcome, PID: old.pid()}, nil
 	}
 
+	if old != nil && s.way.alone() {
+		return s.exchange(ctx, old, build{c, binary, sum})
+	}
 	began := time.Now()
-	next, err := s.bringUp(ctx, c, binary, sum)
+	next, err := s.tryOut(ctx, build{c, binary, sum})
 	if err != nil {
-		if _, failed := errors.AsType[*StartError](err); failed {
-			s.reject(sum, c)
-		}
 		return Swap{}, err
 	}
 	ready := time.Now()
 	s.promote(next)
 	if old != nil {
 		s.retire(old)
-		select {
-		case <-old.notify.Stopping():
-		case <-old.Done():
-		case <-time.After(s.HandoverTimeout):
-		}
 	}
 	return Swap{Swapped, next.PID(), old == nil, ready.Sub(began), time.Since(ready)}, nil
+}
+
+// A build is a program that can be started.
+type build struct {
+	command Command
+	binary  string
+	sum     fingerprint.Sum
+}
+
+// tryOut is bringUp for a build that is rejected if it fails.
+func (s *Supervisor) tryOut(ctx context.Context, b build) (*child, error) {
+	next, err := s.bringUp(ctx, b)
+	if _, failed := errors.AsType[*StartError](err); failed {
+		s.reject(b.sum, b.command)
+	}
+	return next, err
+}
+
+// exchange is a swap to a process that cannot start before the old one has ended.
+// If the new one does not come up, the old build is started again.
+func (s *Supervisor) exchange(ctx context.Context, old *child, b build) (Swap, error) {
+	began := time.Now()
+	s.stepDown(old)
+	s.beforeStop(old)
+	s.depart(old, s.StopTimeout) // others wait
+	gone := time.Now()
+	err := context.Cause(ctx)
+	var next *child
+	if err == nil {
+		next, err = s.tryOut(ctx, b)
+	}
+	if err != nil {
+		s.bringBack(old)
+		return Swap{}, err
+	}
+	s.promote(next)
+	return Swap{Swapped, next.PID(), false, time.Since(gone), gone.Sub(began)}, nil
+}
+
+// stepDown has a process serve no longer whose successor has not been started.
+func (s *Supervisor) stepDown(p *child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving != p { // it has just died
+		return
+	}
+	s.serving, s.previous, s.restarting = nil, p, p
+	s.way.lead(nil)
+	s.announce()
+}
+
+// bringBack starts a build again that had to end. If it does not come up, it is
+// restarted like one that has died.
+func (s *Supervisor) bringBack(old *child) {
+	again, err := s.revive(s.ctx, old)
+	if err != nil {
+		s.mu.Lock()
+		s.restarting = old
+		s.mu.Unlock()
+		s.tasks.Go(func() { s.restart(old) })
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serve(again)
 }
 
 // compare decides what a swap to this build must do.
@@ -218,25 +317,16 @@ func (s *Supervisor) tidy() {
 	s.retained.keepOnly(s.serving, s.previous, s.restarting)
 }
 
-// bringUp starts a process and waits until it is ready to accept.
-func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum fingerprint.Sum) (*child, error) {
-	p, err := s.spawn(c, binary, sum)
+// bringUp starts a process and waits until it can be reached.
+func (s *Supervisor) bringUp(ctx context.Context, b build) (*child, error) {
+	p, err := s.spawn(b)
 	if err != nil {
 		return nil, &StartError{Reason: "cannot be run: " + err.Error()}
 	}
-	deadline := time.NewTimer(s.ReadyTimeout)
-	defer deadline.Stop()
-	var reason string
-	select {
-	case <-p.notify.Ready():
-		p.readyAt = time.Now()
-		p.output.pass()
+	v, reason := s.await(ctx, p)
+	if v.ready {
+		s.arrived(p, v)
 		return p, nil
-	case <-p.Done():
-		reason = "ended before it was ready (" + p.State().String() + ")"
-	case <-deadline.C:
-		reason = fmt.Sprintf("was not ready within %v (it must send READY=1 to $NOTIFY_SOCKET)", s.ReadyTimeout)
-	case <-ctx.Done():
 	}
 	p.Kill()
 	p.notify.Close()
@@ -244,6 +334,66 @@ func (s *Supervisor) bringUp(ctx context.Context, c Command, binary string, sum 
 		return nil, context.Cause(ctx)
 	}
 	return nil, &StartError{reason, p.output.lastLines(tailLines)}
+}
+
+// await looks at a process until it can be reached. If it cannot, the reason says
+// why, and is empty if ctx is done.
+func (s *Supervisor) await(ctx context.Context, p *child) (v verdict, reason string) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.ReadyTimeout, errLate)
+	defer cancel()
+	tick := time.NewTicker(s.way.pace())
+	defer tick.Stop()
+	ready := p.notify.Ready()
+	said := false
+	for {
+		select {
+		case <-ready:
+			ready, said = nil, true
+		case <-tick.C:
+		case <-p.Done():
+			return verdict{}, s.ended(p)
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errLate) {
+				return verdict{}, fmt.Sprintf("was not ready within %v (%s)", s.ReadyTimeout, s.way.look(ctx, p, said).why)
+			}
+			return verdict{}, ""
+		}
+		switch v := s.way.look(ctx, p, said); {
+		case v.ready:
+			return v, ""
+		case v.failed:
+			return verdict{}, v.why
+		}
+	}
+}
+
+// errLate ends the wait for a process.
+var errLate = errors.New("the ready timeout is over")
+
+// ended says how a process ended that was never reached.
+func (s *Supervisor) ended(p *child) string {
+	tail := p.output.lastLines(tailLines)
+	if address := takenByLoop(tail, s.held); address != "" {
+		return fmt.Sprintf("wants to listen on %s, which devloop holds: give devloop another address, as in -listen 127.0.0.1:0", address)
+	}
+	return "ended before it was ready (" + p.State().String() + ")"
+}
+
+// arrived notes that a process can be reached, and says how, the first time.
+func (s *Supervisor) arrived(p *child, v verdict) {
+	p.readyAt = time.Now()
+	s.mu.Lock()
+	if v.way != nil {
+		s.way = v.way
+	}
+	first := !s.told
+	s.told = true
+	way := s.way
+	s.mu.Unlock()
+	if first {
+		s.Reporter.Chosen(string(way.mode()), way.describe(v.unsaid))
+	}
+	p.output.pass()
 }
 
 // promote makes a new build's process, which is ready, the serving one.
@@ -261,6 +411,7 @@ func (s *Supervisor) promote(p *child) {
 // serve notes which process serves from now on and watches over it; s.mu is held.
 func (s *Supervisor) serve(p *child) {
 	s.serving, s.restarting = p, nil
+	s.way.lead(p)
 	s.announce()
 	s.tasks.Go(func() { s.watch(p) })
 }
@@ -271,22 +422,24 @@ func (s *Supervisor) announce() {
 	s.changed = make(chan struct{})
 }
 
-// retire asks a process to stop, and kills it after the drain deadline.
+// retire has a process leave whose successor serves, and returns once it takes
+// no more connections, if that can be known.
 func (s *Supervisor) retire(p *child) {
+	s.beforeStop(p)
+	s.tasks.Go(func() { s.depart(p, s.DrainTimeout) })
+	passed := s.way.passed(p)
+	if passed == nil {
+		return
+	}
+	select {
+	case <-passed:
+	case <-p.Done():
+	case <-time.After(s.HandoverTimeout):
+	}
+}
+
+func (s *Supervisor) beforeStop(p *child) {
 	if s.BeforeStop != nil {
 		s.BeforeStop(p.PID())
 	}
-	_ = p.Terminate()
-	s.tasks.Go(func() {
-		deadline := time.NewTimer(s.DrainTimeout)
-		defer deadline.Stop()
-		select {
-		case <-p.Done():
-		case <-deadline.C:
-			s.Reporter.Overran(p.PID(), s.DrainTimeout)
-			p.Kill()
-		case <-s.killed:
-			p.Kill()
-		}
-	})
 }

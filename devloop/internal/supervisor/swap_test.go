@@ -56,7 +56,7 @@ func TestFailingStart(t *testing.T) {
 	}{
 		{"panic", "the new build ended before it was ready (exit status 2)", "panic: broken at start"},
 		{"exit", "the new build ended before it was ready (exit status 0)", "server 2 starts exit"},
-		{"never-ready", "the new build was not ready within 2s (it must send READY=1 to $NOTIFY_SOCKET)", "server 2 starts never-ready"},
+		{"never-ready", "the new build was not ready within 2s (it must accept on the socket that it inherits and send READY=1 to $NOTIFY_SOCKET; it listens nowhere)", "server 2 starts never-ready"},
 		{"chatty-panic", "the new build ended before it was ready (exit status 2)", "panic: broken after many words"},
 	}
 	h := start(t)
@@ -221,14 +221,14 @@ func TestOverrun(t *testing.T) {
 		name string
 		env  string
 		hold time.Duration
+		cut  string
 	}{
-		{"a request without end", "X=1", time.Hour},
-		{"deaf to SIGTERM", "BEHAVIOUR=ignore-term", 0},
+		{"a request without end", "X=1", time.Hour, "1 connection"},
+		{"deaf to SIGTERM", "BEHAVIOUR=ignore-term", 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := start(t)
-			h.DrainTimeout = 100 * time.Millisecond
+			h := startIn(t, func(s *Supervisor) { s.DrainTimeout, s.StopTimeout = 400*time.Millisecond, 200*time.Millisecond })
 			h.HandoverTimeout = 10 * time.Millisecond
 			h.build("1")
 			pid := h.swap(h.with(tt.env)).PID
@@ -239,8 +239,12 @@ func TestOverrun(t *testing.T) {
 			h.build("2")
 			next := h.swap(h.command).PID
 			e := h.reports.wait(t, "overran", 1)
-			if e.pid != pid || e.wait != h.DrainTimeout {
-				t.Errorf("Overran%+v, want pid %d after %v", e, pid, h.DrainTimeout)
+			after := h.StopTimeout
+			if tt.hold > 0 {
+				after = h.DrainTimeout
+			}
+			if e.pid != pid || e.wait != after || e.load != tt.cut {
+				t.Errorf("Overran%+v, want pid %d after %v, with %q cut", e, pid, after, tt.cut)
 			}
 			testkit.Eventually(t, "the end of the old process", func() bool { return testkit.Gone(pid) })
 			if held != nil {

@@ -2,7 +2,8 @@
 // listening socket and says that it is ready as systemd wants it, and drains as
 // a server has to that must not lose a request. $BEHAVIOUR, or the variable of
 // that name, makes it fail in one of many ways; a file named by $BEHAVIOUR_FILE
-// does so for starts of the very same command.
+// does so for starts of the very same command. With $SERVE it is instead a server
+// as most are: it listens itself, says nothing, and ends at once.
 package main
 
 import (
@@ -53,6 +54,11 @@ func main() {
 		startChild()
 	}
 
+	if how := os.Getenv("SERVE"); how != "" {
+		signal.Reset()
+		fmt.Fprintln(os.Stderr, plain(how))
+		os.Exit(1)
+	}
 	ln, err := listener()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "listen:", err)
@@ -61,7 +67,9 @@ func main() {
 	s := newServer(http.HandlerFunc(serve))
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
-	tell("READY=1")
+	if behaviour != "silent" {
+		tell("READY=1")
+	}
 	switch behaviour {
 	case "ready-panic":
 		panic("broken once ready")
@@ -80,6 +88,24 @@ func main() {
 		time.Sleep(time.Hour)
 	}
 	s.Drain(func() { tell("STOPPING=1") })
+}
+
+// plain listens on $PORT, on the address that is the first argument, or on one
+// given here.
+func plain(how string) error {
+	switch how {
+	case "port":
+		how = ":" + os.Getenv("PORT")
+	case "argument":
+		how = os.Args[1]
+	}
+	if early := os.Getenv("TOO_EARLY"); early != "" {
+		tell("READY=1")
+	}
+	for also := range strings.FieldsSeq(os.Getenv("ALSO")) {
+		go func() { fmt.Fprintln(os.Stderr, http.ListenAndServe(also, http.HandlerFunc(serve))) }()
+	}
+	return http.ListenAndServe(how, http.HandlerFunc(serve))
 }
 
 // listener returns the socket that was passed on, or one on $ADDRESS.
