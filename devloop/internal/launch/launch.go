@@ -38,6 +38,7 @@ func become(args []string) {
 		os.Exit(126)
 	}
 	syscall.CloseOnExec(fd)
+	allowTracer()
 	env := append(os.Environ(), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
 	err = syscall.Exec(args[1], args[2:], env)
 	_, _ = io.WriteString(os.NewFile(uintptr(fd), "errors"), err.Error())
