@@ -131,23 +131,24 @@ func (t *track) measure(ctx context.Context, s settings, counts bool) error {
 }
 
 // remember measures memory: at first, after many requests, with many streams
-// open, and after those ended.
+// open, and with as many again after those ended.
 func (t *track) remember(ctx context.Context, s settings) error {
 	t.memory[0] = t.resident()
 	if _, _, err := small(ctx, t.addr, s, 0, s.requests); err != nil {
 		return err
 	}
 	t.memory[1] = t.resident()
-	held, err := openStreams(ctx, t.addr, s.streams)
-	if err != nil {
-		return fmt.Errorf("streams: %w", err)
+	for i := 2; i < 4; i++ {
+		held, err := openStreams(ctx, t.addr, s.streams)
+		t.memory[i] = t.resident()
+		held.Close()
+		if err != nil {
+			return fmt.Errorf("streams: %w", err)
+		}
+		if _, _, err := small(ctx, t.addr, s, 0, s.clients); err != nil {
+			return err
+		}
 	}
-	t.memory[2] = t.resident()
-	held.Close()
-	if _, _, err := small(ctx, t.addr, s, 0, s.requests); err != nil {
-		return err
-	}
-	t.memory[3] = t.resident()
 	return nil
 }
 
@@ -170,11 +171,11 @@ func draw(out io.Writer, tracks []*track, s settings) {
 		fmt.Fprintf(out, "  %-24s %10.0f %9.2f %10.0f %9.2f\n", t.name, median(t.down)/1e6, median(t.down)/median(direct.down),
 			median(t.up)/1e6, median(t.up)/median(direct.up))
 	}
-	fmt.Fprintf(out, "\n%-26s %10s %17s %17s %10s\n", "resident memory, MB", "before", fmt.Sprintf("%d requests", s.requests),
-		fmt.Sprintf("%d streams", s.streams), "after")
+	fmt.Fprintf(out, "\n%-26s %10s %17s %17s %13s\n", "resident memory, MB", "before", fmt.Sprintf("%d requests", s.requests),
+		fmt.Sprintf("%d streams", s.streams), "as many again")
 	for _, t := range tracks {
 		if t.process != nil {
-			fmt.Fprintf(out, "  %-24s %10.1f %17.1f %17.1f %10.1f\n", t.name, megabytes(t.memory[0]), megabytes(t.memory[1]), megabytes(t.memory[2]), megabytes(t.memory[3]))
+			fmt.Fprintf(out, "  %-24s %10.1f %17.1f %17.1f %13.1f\n", t.name, megabytes(t.memory[0]), megabytes(t.memory[1]), megabytes(t.memory[2]), megabytes(t.memory[3]))
 		}
 	}
 }

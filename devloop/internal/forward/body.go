@@ -53,23 +53,3 @@ func copyBody(dst, src *net.TCPConn, in *buffer, first []byte, length int64) err
 		}
 	}
 }
-
-// read fills the empty buffer. Whoever sends much gets a larger one, until less
-// comes: most connections are quiet, and there may be many.
-func (b *buffer) read(src io.Reader) error {
-	n, err := b.fill(src)
-	switch {
-	case n == len(b.space) && n < largeBuffer:
-		b.resize(4 * n)
-	case n < smallBuffer:
-		b.shrink()
-	}
-	return err
-}
-
-// shrink gives memory back, if the contents allow it.
-func (b *buffer) shrink() {
-	if len(b.space) > smallBuffer && b.len() <= smallBuffer {
-		b.resize(smallBuffer)
-	}
-}

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 const (
-	smallBuffer = 4 << 10   // what each direction of a connection has
-	largeBuffer = 256 << 10 // what it grows to while it carries much
-	headLimit   = 1 << 20   // net/http's own limit
+	smallBuffer = 4 << 10 // what each direction of a connection has
+	largeBuffer = 1 << 20 // what it has while it carries much
+	headLimit   = 1 << 20 // net/http's own limit
 )
 
 var errHeadTooLarge = errors.New("the head is larger than 1 MB")
@@ -18,6 +19,19 @@ var errHeadTooLarge = errors.New("the head is larger than 1 MB")
 type buffer struct {
 	space []byte
 	r, w  int
+	pool  *pool
+	large *[largeBuffer]byte // the pool's, if space is that
+}
+
+// A pool has the large buffers that nobody uses, since who needs one often needs
+// it only for a moment, but again and again.
+type pool struct{ sync.Pool }
+
+func (p *pool) get() *[largeBuffer]byte {
+	if l, ok := p.Get().(*[largeBuffer]byte); ok {
+		return l
+	}
+	return new([largeBuffer]byte)
 }
 
 func (b *buffer) len() int      { return b.w - b.r }
@@ -48,11 +62,35 @@ func (b *buffer) fill(src io.Reader) (int, error) {
 	return n, err
 }
 
-// resize replaces the buffer's memory, and keeps its contents.
-func (b *buffer) resize(n int) {
-	space := make([]byte, n)
+// use replaces the buffer's memory, and keeps its contents.
+func (b *buffer) use(space []byte, large *[largeBuffer]byte) {
 	b.w = copy(space, b.bytes())
 	b.r, b.space = 0, space
+	if b.large != nil {
+		b.pool.Put(b.large)
+	}
+	b.large = large
+}
+
+// read reads once more for a body. Whoever sends much gets a large buffer, until
+// less comes: most connections are quiet, and there may be many.
+func (b *buffer) read(src io.Reader) error {
+	n, err := b.fill(src)
+	switch {
+	case b.large == nil && n == len(b.space) && n < largeBuffer:
+		l := b.pool.get()
+		b.use(l[:], l)
+	case n < smallBuffer:
+		b.shrink()
+	}
+	return err
+}
+
+// shrink gives memory back, if the contents allow it.
+func (b *buffer) shrink() {
+	if len(b.space) > smallBuffer && b.len() <= smallBuffer {
+		b.use(make([]byte, smallBuffer), nil)
+	}
 }
 
 // head reads until the buffer begins with a whole head, and returns it with its
@@ -61,7 +99,9 @@ func (b *buffer) head(src io.Reader) ([]byte, error) {
 	for searched := 0; ; {
 		if n := headEnd(b.bytes(), searched); n > 0 {
 			head := b.take(n)
-			b.shrink()
+			if b.large == nil { // whose memory others might get while the head is in use
+				b.shrink()
+			}
 			return head, nil
 		}
 		searched = max(b.len()-3, 0)
@@ -69,7 +109,7 @@ func (b *buffer) head(src io.Reader) ([]byte, error) {
 			if b.len() >= headLimit {
 				return nil, errHeadTooLarge
 			}
-			b.resize(2 * b.len())
+			b.use(make([]byte, 2*b.len()), nil)
 		}
 		if _, err := b.fill(src); err != nil {
 			return nil, err

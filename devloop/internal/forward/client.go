@@ -36,7 +36,7 @@ type client struct {
 func newClient(p *Proxy, conn *net.TCPConn) *client {
 	c := &client{proxy: p, conn: conn, origin: origin(conn)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.watch.client = c
+	c.watch.client, c.in.pool = c, &p.pool
 	return c
 }
 

@@ -87,7 +87,7 @@ func (c *client) connect(repeatable bool) (*Backend, error) {
 		}
 		conn, err := c.proxy.reach(c.ctx, b, c.origin)
 		if err == nil {
-			if c.up, err = newUpstream(conn); err == nil {
+			if c.up, err = newUpstream(conn, &c.proxy.pool); err == nil {
 				if b.attach(&c.up.link) {
 					return b, nil
 				}

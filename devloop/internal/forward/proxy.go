@@ -49,6 +49,7 @@ type Proxy struct {
 	refused  *handedOver // answers what cannot be forwarded
 	route    atomic.Pointer[route]
 	ending   chan struct{} // closed once Serve ends
+	pool     pool
 
 	mu      sync.Mutex // one Switch at a time; guards clients
 	clients map[*client]struct{}

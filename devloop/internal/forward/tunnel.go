@@ -34,18 +34,18 @@ func (c *client) upgrade(r *response, u *upload) (again, error) {
 		up.conn.CloseWrite()
 	}
 	c.in, up.in, c.out = buffer{}, buffer{}, nil
-	both(c.conn, up.conn, func(*net.TCPConn) {})
+	c.proxy.both(c.conn, up.conn, func(*net.TCPConn) {})
 	return a, nil
 }
 
 // both copies from a to b and from b to a, and tells when something came. The
 // end of one direction is passed on; a failure ends both. It does not use
 // io.Copy, which would open two pipes for each connection.
-func both(a, b *net.TCPConn, came func(from *net.TCPConn)) {
+func (p *Proxy) both(a, b *net.TCPConn, came func(from *net.TCPConn)) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
 		wg.Go(func() {
-			if flow(way[0], way[1], came) != nil || way[0].CloseWrite() != nil {
+			if p.flow(way[0], way[1], came) != nil || way[0].CloseWrite() != nil {
 				a.Close()
 				b.Close()
 			}
@@ -54,8 +54,8 @@ func both(a, b *net.TCPConn, came func(from *net.TCPConn)) {
 	wg.Wait()
 }
 
-func flow(dst, src *net.TCPConn, came func(from *net.TCPConn)) error {
-	for in := (buffer{}); ; {
+func (p *Proxy) flow(dst, src *net.TCPConn, came func(from *net.TCPConn)) error {
+	for in := (buffer{pool: &p.pool}); ; {
 		if err := in.read(src); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -101,7 +101,7 @@ func (c *client) passThrough() {
 		case <-done:
 		}
 	}()
-	both(c.conn, conn, func(from *net.TCPConn) { t.moved(from == c.conn) })
+	c.proxy.both(c.conn, conn, func(from *net.TCPConn) { t.moved(from == c.conn) })
 }
 
 func (c *client) dialThrough() (*Backend, *net.TCPConn, error) {

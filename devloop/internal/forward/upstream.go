@@ -17,12 +17,12 @@ type upstream struct {
 	peek   func(fd uintptr) bool
 }
 
-func newUpstream(conn *net.TCPConn) (*upstream, error) {
+func newUpstream(conn *net.TCPConn, p *pool) (*upstream, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{conn: conn, raw: raw}
+	u := &upstream{conn: conn, raw: raw, in: buffer{pool: p}}
 	u.close = func() { conn.Close() }
 	u.peek = func(fd uintptr) bool {
 		var b [1]byte
