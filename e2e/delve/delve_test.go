@@ -67,6 +67,7 @@ func prepare(t *testing.T) *suite {
 	var module struct{ Dir, Version, Error string }
 	download := exec.CommandContext(within(t, 5*time.Minute), "go", "mod", "download", "-modfile=tools.mod", "-json", tool)
 	download.Dir = devloop
+	download.Env = append(os.Environ(), "GOWORK=off") // -modfile does not go with a go.work
 	out, err := download.Output()
 	if jsonErr := json.Unmarshal(out, &module); err != nil || jsonErr != nil {
 		t.Fatalf("download %s: %v: %s", tool, err, out)
@@ -77,7 +78,7 @@ func prepare(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	// As scripts build them, so each is compiled once.
-	s.env = []string{"CGO_ENABLED=0"}
+	s.env = []string{"CGO_ENABLED=0", "GOWORK=off"}
 	build := func(command, program, pkg string, flags ...string) {
 		s.sh(t, devloop, slices.Concat([]string{"go"}, strings.Fields(command), []string{"-buildvcs=false", "-o", s.file(program)}, flags, []string{pkg})...)
 	}

@@ -27,7 +27,7 @@ func ask(ctx context.Context, getenv func(string) string, op string, args []stri
 		return control.Reply{}, err
 	}
 	r := control.Request{Op: op, Dir: dir, Args: args}
-	if op == control.Build || op == control.Run {
+	if op == control.Build || op == control.Run || op == control.Command {
 		r.Env = os.Environ()
 	}
 	return control.Call(ctx, getenv, dir, r)
@@ -69,6 +69,19 @@ func build(ctx context.Context, args []string, getenv func(string) string, std s
 	if errors.Is(err, control.ErrNoLoop) {
 		return buildAlone(ctx, args, std)
 	}
+	if err != nil {
+		return err
+	}
+	return outcome(reply)
+}
+
+// command stands in for an air command that does more than "devloop build": the
+// loop runs it, unless only what it wrote itself has changed.
+func command(ctx context.Context, args []string, getenv func(string) string, _ streams) error {
+	if len(args) != 1 {
+		return &usageError{errors.New("devloop command is for air under 'devloop up', which gives it one argument")}
+	}
+	reply, err := ask(ctx, getenv, control.Command, args)
 	if err != nil {
 		return err
 	}

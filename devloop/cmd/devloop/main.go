@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, std str
 	}
 	commands := map[string]func(context.Context, []string, func(string) string, streams) error{
 		"init": initModule, "up": up, "build": build, "run": serve, "notice": notice, "status": status, "wait": wait, "follow": follow,
-		"relay": passOn, "swap": renamed,
+		"relay": passOn, "swap": renamed, "command": command,
 	}
 	switch name := args[0]; name {
 	case "help", "-h", "-help", "--help":

@@ -91,7 +91,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 		return err
 	}
 	watcher := &air.Keeper{Starter: starter, Command: opts.air, Dir: opts.dir, Env: env, Reporter: printer}
-	reloads.Ignore = watcher.Ruled
+	reloads.Ignore, reloads.Watches = watcher.Ruled, watcher.Watches
 	opts.listen = sockets.Addresses()
 	debugger := &relay.Relay{
 		Server: server, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
@@ -160,6 +160,8 @@ func (a *answerer) handle(ctx context.Context, r control.Request) control.Reply 
 			return control.Reply{Code: 2, Error: err.Error()}
 		}
 		return control.Reply{Code: a.loop.Build(request)}
+	case control.Command:
+		return control.Reply{Code: a.loop.Command(ctx, loop.Command{Script: r.Args[0], Dir: r.Dir, Env: r.Env})}
 	case control.Run:
 		return a.serve(ctx, r)
 	case control.Notice:

@@ -96,7 +96,7 @@ func next(before, ran time.Duration) time.Duration {
 // air reads only at its start.
 func (k *Keeper) once(ctx context.Context, out io.Writer) (how string, edited bool) {
 	before, _ := k.read()
-	cmd := exec.Command(k.Command[0], k.Command[1:]...)
+	cmd := exec.Command(k.Command[0], k.arguments()...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = k.Dir, k.Env, out, out
 	p, err := k.Starter.Start(cmd, syscall.SIGTERM)
 	if err != nil {

@@ -3,6 +3,7 @@ package air
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,8 @@ type Config struct {
 
 	text  string
 	rules []rule
+	// platform tells that the command depends on the system: air knows which one it is.
+	platform bool
 }
 
 // A rule has air run a command for some files, and not build.
@@ -44,6 +47,9 @@ func (k *Keeper) Config() (Config, error) {
 		c.IncludeExt = exts
 	}
 	c.ExcludeDir = words(build["exclude_dir"])
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		c.platform = c.platform || build[system] != nil
+	}
 	rules, _ := build["rules"].(list)
 	for _, r := range rules {
 		if t, ok := r.(table); ok {
@@ -124,4 +130,45 @@ func words(value any) []string {
 		}
 	}
 	return out
+}
+
+// Watches returns the extensions of the files that air watches, and the
+// directories that it leaves out, relative to its own.
+func (k *Keeper) Watches() (exts, skip []string) {
+	c := k.config.Load()
+	if c == nil {
+		return nil, nil
+	}
+	for _, dir := range append([]string{c.TmpDir}, c.ExcludeDir...) {
+		skip = append(skip, strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(dir), "./"), "/"))
+	}
+	return c.IncludeExt, skip
+}
+
+// arguments are those of air. A build command that does more than to ask the
+// loop for a build may write files that air watches, and run because of that
+// again, for ever: air asks the loop instead, which knows when to run it.
+func (k *Keeper) arguments() []string {
+	args := k.Command[1:]
+	c := k.config.Load()
+	own := slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "build.cmd") || strings.Contains(a, "build.pre_cmd") })
+	if c == nil || filepath.Base(k.Command[0]) != "air" || own || c.platform || c.builds() {
+		return args
+	}
+	// Air goes on after a pre_cmd that fails.
+	script := strings.Join(append(slices.Clone(c.Before), c.Command), "\n")
+	with := []string{"--build.cmd", "devloop command '" + strings.ReplaceAll(script, "'", `'\''`) + "'"}
+	if len(c.Before) > 0 {
+		with = append(with, "--build.pre_cmd", ":")
+	}
+	return append(with, args...)
+}
+
+// quoted matches the parts of a shell command that the shell does not look into.
+var quoted = regexp.MustCompile(`'[^']*'|"(\\.|[^"\\])*"|\\.`)
+
+// builds reports whether air's command is "devloop build" and nothing else.
+func (c Config) builds() bool {
+	bare := quoted.ReplaceAllString(c.Command, "")
+	return len(c.Before) == 0 && strings.Contains(bare, "devloop build ") && !strings.ContainsAny(bare, ";&|\n`") && !strings.Contains(bare, "$(")
 }

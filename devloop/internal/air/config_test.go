@@ -143,3 +143,28 @@ func TestEditedConfig(t *testing.T) {
 		t.Errorf("reported as ended: %v, want nothing", deaths)
 	}
 }
+
+func TestArguments(t *testing.T) {
+	tests := []struct{ command, config, want string }{
+		{"air", "cmd = 'devloop build -o tmp/x .'", ""},
+		{"air -c .air.toml", "cmd = 'A=1 devloop build $TAGS -ldflags=\"-X a=b;c\" -o tmp/x .'", "-c|.air.toml"},
+		{"air -c .air.toml", "cmd = 'go generate ./... && devloop build -o tmp/x .'", "--build.cmd|devloop command 'go generate ./... && devloop build -o tmp/x .'|-c|.air.toml"},
+		{"/bin/air", "cmd = \"sqlc generate; devloop build -gcflags='-N -l' -o tmp/x .\"", `--build.cmd|devloop command 'sqlc generate; devloop build -gcflags='\''-N -l'\'' -o tmp/x .'`},
+		{"air", "cmd = 'make build'", "--build.cmd|devloop command 'make build'"},
+		{"air", "pre_cmd = ['templ generate', 'b']\ncmd = 'devloop build -o tmp/x .'", "--build.cmd|devloop command 'templ generate\nb\ndevloop build -o tmp/x .'|--build.pre_cmd|:"},
+		{"air --build.cmd x", "cmd = 'make build'", "--build.cmd|x"},
+		{"watchexec x", "cmd = 'make build'", "x"},
+		{"air", "cmd = 'make build'\n[build.linux]\ncmd = 'make linux'", ""},
+		{"air", "cmd = 'make build", ""},
+	}
+	for _, tt := range tests {
+		k := &Keeper{Command: strings.Fields(tt.command), Dir: t.TempDir()}
+		if err := os.WriteFile(filepath.Join(k.Dir, ".air.toml"), []byte("[build]\n"+tt.config+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = k.read()
+		if got := strings.Join(k.arguments(), "|"); got != tt.want {
+			t.Errorf("arguments() of %q with %s = %q, want %q", tt.command, tt.config, got, tt.want)
+		}
+	}
+}

@@ -21,12 +21,13 @@ import (
 
 // What can be asked for.
 const (
-	Build  = "build"  // build, and swap if that changed the program
-	Run    = "run"    // serve this binary from now on; lasts until another one is asked for
-	Notice = "notice" // print a line
-	Status = "status" // return what serves
-	Wait   = "wait"   // as Status, once something serves
-	Follow = "follow" // what was printed after a place, once there is something
+	Build   = "build"   // build, and swap if that changed the program
+	Run     = "run"     // serve this binary from now on; lasts until another one is asked for
+	Command = "command" // run air's build command, unless nothing was edited
+	Notice  = "notice"  // print a line
+	Status  = "status"  // return what serves
+	Wait    = "wait"    // as Status, once something serves
+	Follow  = "follow"  // what was printed after a place, once there is something
 )
 
 // A Request is one line sent to the loop.

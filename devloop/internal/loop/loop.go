@@ -28,6 +28,9 @@ type Loop struct {
 	// Ignore, if it is set, reports which files the user wants to start nothing,
 	// by their names relative to Dir.
 	Ignore func(name string) bool
+	// Watches returns the extensions of the files that air watches, and the
+	// directories that it leaves out. It must be set for Command.
+	Watches func() (exts, skip []string)
 
 	mu        sync.Mutex
 	cycle     *cycle // the latest
@@ -45,6 +48,7 @@ type Loop struct {
 	failure    string      // what the latest build or start said, if it failed
 	code       int         // of the latest build that was not superseded
 	again      again
+	commands   commands
 	cgo        bool // the build needs cgo, and the request has it off
 	reloads    int
 	asked      int // builds that air asked for
@@ -73,6 +77,9 @@ const (
 // Build runs the build and, if that changed the program, the swap. It returns
 // an exit code once no later build has overtaken it.
 func (l *Loop) Build(r gobuild.Request) int {
+	l.mu.Lock()
+	l.asks()
+	l.mu.Unlock()
 	same := l.same(r)
 	l.mu.Lock()
 	l.asked++

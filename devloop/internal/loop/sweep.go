@@ -133,7 +133,7 @@ func (p pace) after(took time.Duration) time.Duration { return max(p.interval, p
 // began, and nothing while a build runs.
 func (l *Loop) missed() (source.Tree, []source.Change) {
 	l.mu.Lock()
-	idle := l.started != nil && l.build != nil && l.cycle.ended()
+	idle := l.started != nil && l.build != nil && l.cycle.ended() && !l.commands.writing
 	l.mu.Unlock()
 	if !idle {
 		return nil, nil

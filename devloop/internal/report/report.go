@@ -106,6 +106,11 @@ func (p *Printer) StartFailed(reason string, pid int, tail []string) {
 	p.print(reason+": "+still(pid), tail...)
 }
 
+// CommandFailed tells that air's build command failed before its build.
+func (p *Printer) CommandFailed(code, pid int, tail []string) {
+	p.print(fmt.Sprintf("build failed: air's cmd ended with exit status %d: %s", code, still(pid)), tail...)
+}
+
 // Failed tells that a reload failed for any other reason.
 func (p *Printer) Failed(err error, pid int) {
 	p.print("reload failed: " + err.Error() + ": " + still(pid))

@@ -64,6 +64,11 @@ func TestLines(t *testing.T) {
 			func(p *Printer) { p.StartFailed("the new build ended", 7, []string{"panic: x", "", "goroutine 1"}) },
 			"the new build ended: the last good build (pid 7) keeps serving\n  panic: x\n  \n  goroutine 1\n",
 		},
+		{
+			"CommandFailed",
+			func(p *Printer) { p.CommandFailed(127, 7, []string{"sh: templ: not found"}) },
+			"build failed: air's cmd ended with exit status 127: the last good build (pid 7) keeps serving\n  sh: templ: not found\n",
+		},
 		{"Failed", func(p *Printer) { p.Failed(errors.New("no room"), 7) }, "reload failed: no room: the last good build (pid 7) keeps serving\n"},
 		{
 			"Crashed",

@@ -113,3 +113,30 @@ func (t Tree) Since(before Tree) []Change {
 	})
 	return out
 }
+
+// Find reads the state of the files below root that have one of the extensions,
+// without hidden directories and those named in skip (paths relative to root).
+func Find(root string, exts, skip []string) Tree {
+	tree := make(Tree)
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		rel, relErr := filepath.Rel(root, path)
+		if err != nil || relErr != nil {
+			return nil
+		}
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if rel != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains(skip, rel)) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if ext := strings.TrimPrefix(filepath.Ext(path), "."); !slices.Contains(exts, "*") && !slices.Contains(exts, ext) {
+			return nil
+		}
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			tree[rel] = stampOf(info)
+		}
+		return nil
+	})
+	return tree
+}

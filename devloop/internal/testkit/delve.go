@@ -31,7 +31,7 @@ func Delve(t testing.TB) string {
 	}
 	cmd := exec.Command("go", "tool", "-modfile=tools.mod", "-n", "dlv")
 	cmd.Dir = filepath.Dir(string(mod))
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
 	cmd.Stderr = new(strings.Builder)
 	path, err := cmd.Output()
 	if err != nil {
