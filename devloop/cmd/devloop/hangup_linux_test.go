@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -142,4 +144,29 @@ func loops(t *testing.T, dir string) []int {
 		}
 	}
 	return pids
+}
+
+// TestClientGone answers a client that has gone away, which is no hangup.
+func TestClientGone(t *testing.T) {
+	ctx, stop := untilHangup(t.Context())
+	defer stop()
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, syscall.SIGPIPE)
+	defer signal.Stop(arrived)
+	for range 10 {
+		pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, server := os.NewFile(uintptr(pair[0]), "client"), os.NewFile(uintptr(pair[1]), "server")
+		client.Close()
+		if _, err := server.Write([]byte("answer")); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("Write() to a client that is gone = %v, want %v", err, syscall.EPIPE)
+		}
+		server.Close()
+		testkit.Within(t, "SIGPIPE", arrived)
+	}
+	if err := ctx.Err(); err != nil {
+		t.Errorf("the context ended: %v, want it to go on", err)
+	}
 }
