@@ -196,7 +196,7 @@ func TestMissing(t *testing.T) {
 		target  string
 		want    string
 	}{
-		{"neither engine nor Go", []string{"docker", "go"}, nil, "dev", `^dev-host: neither a Docker engine nor Go is here: install`},
+		{"neither engine nor Go", []string{"docker", "go"}, nil, "dev", `^dev: neither a Docker engine nor Go is here: install`},
 		{"no Go on the host", []string{"go"}, nil, "dev-host", `^dev-host: .*Go.* install`},
 		{"no permission", nil, map[string]string{"docker": "echo '" + permission + "' >&2; exit 1"}, "dev", `^dev: you may not use Docker: add yourself to its group`},
 		{"no compose", nil, map[string]string{"docker": `[ "$1" = version ] && echo 28.0.0 && exit; echo "docker: 'compose' is not a docker command." >&2; exit 1`}, "dev", `^dev: this Docker has no compose: install`},
