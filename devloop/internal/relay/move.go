@@ -17,7 +17,7 @@ func (s *session) follow() {
 	if s.attach.Command == "" || s.refreshed != nil {
 		return
 	}
-	serving := s.relay.Server.Serving()
+	serving := s.relay.serving()
 	if s.backend != nil && s.backend.pid != 0 && s.backend.pid != serving {
 		s.letGo()
 	}
@@ -149,7 +149,7 @@ func failure(response dap.Message) string {
 // unreachable tries again, or ends the session. It does not keep an editor
 // waiting that waits for the answer.
 func (s *session) unreachable(pid int, why string) {
-	if s.relay.Server.Serving() != pid || dead(pid) {
+	if s.relay.serving() != pid || dead(pid) {
 		return // there will be another process
 	}
 	if s.failures++; s.unanswered == nil && s.failures < attempts {

@@ -80,7 +80,8 @@ type Relay struct {
 
 	mu      sync.Mutex
 	holder  *holder
-	changed chan struct{} // closed and replaced when the holder or its process changes
+	leaving int           // the process that was last asked to be let go of
+	changed chan struct{} // closed and replaced when one of these changes
 }
 
 // A holder is who has the session.
@@ -243,10 +244,15 @@ func (r *Relay) announce() {
 }
 
 // Release returns once no debugger is attached to a process that must end, or
-// after releaseTimeout. The session lets go when another process serves.
+// after releaseTimeout. The session lets go at once, even if nothing else serves
+// yet: a program may have to end before the next one can start.
 func (r *Relay) Release(pid int) {
 	deadline := time.NewTimer(releaseTimeout)
 	defer deadline.Stop()
+	r.mu.Lock()
+	r.leaving = pid
+	r.announce()
+	r.mu.Unlock()
 	for {
 		r.mu.Lock()
 		if r.holder == nil || r.holder.pid != pid {
@@ -261,4 +267,23 @@ func (r *Relay) Release(pid int) {
 			return
 		}
 	}
+}
+
+// serving returns the process that serves and goes on to, or 0.
+func (r *Relay) serving() int {
+	pid := r.Server.Serving()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if pid == r.leaving {
+		return 0
+	}
+	return pid
+}
+
+// changes returns a channel that is closed when serving may have changed for
+// another reason than the server's.
+func (r *Relay) changes() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.change()
 }

@@ -83,7 +83,7 @@ func (s *session) wantAttach(m dap.Message) {
 		s.attach, s.unanswered, s.phase = m, &m, away
 		s.refreshed = make(chan error, 1)
 		s.tasks.Go(func() { s.refreshed <- s.relay.Refresh(s.ctx) })
-		if s.relay.Server.Serving() == 0 {
+		if s.relay.serving() == 0 {
 			s.tell("nothing serves yet: attaching as soon as something does")
 		}
 	}

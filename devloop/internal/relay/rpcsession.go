@@ -42,7 +42,7 @@ func (s *rpcSession) run(requests <-chan rpcMessage) {
 	look := time.NewTicker(lookAfter)
 	defer look.Stop()
 	for !s.ended {
-		changed := s.relay.Server.Changed()
+		changed, released := s.relay.Server.Changed(), s.relay.changes()
 		if s.follow(); s.ended {
 			return
 		}
@@ -63,6 +63,7 @@ func (s *rpcSession) run(requests <-chan rpcMessage) {
 			}
 			s.answer(m)
 		case <-changed:
+		case <-released:
 		case <-look.C: // which is soon enough for the next attempt, too
 			if s.backend != nil && dead(s.backend.pid) {
 				s.part(s.backend.debugger.Kill, "the server has died")
@@ -115,7 +116,7 @@ func (s *rpcSession) send(m rpcMessage) {
 
 // follow attaches dlv to the process that serves, and to no other.
 func (s *rpcSession) follow() {
-	serving := s.relay.Server.Serving()
+	serving := s.relay.serving()
 	if s.backend != nil && s.backend.pid != serving {
 		s.letGo()
 	}
@@ -280,7 +281,7 @@ func (s *rpcSession) attachOnce(pid int) error {
 
 // unreachable tries again, or ends the session.
 func (s *rpcSession) unreachable(pid int, err error) {
-	if s.ctx.Err() != nil || s.relay.Server.Serving() != pid || dead(pid) {
+	if s.ctx.Err() != nil || s.relay.serving() != pid || dead(pid) {
 		return // no one waits for it, or there will be another process
 	}
 	if s.failures++; s.attached && s.failures < attempts {

@@ -168,7 +168,7 @@ func (s *session) run(requests <-chan dap.Message) {
 	look := time.NewTicker(lookAfter)
 	defer look.Stop()
 	for s.phase != ended {
-		changed := s.relay.Server.Changed()
+		changed, released := s.relay.Server.Changed(), s.relay.changes()
 		if s.follow(); s.phase == ended {
 			return
 		}
@@ -192,6 +192,7 @@ func (s *session) run(requests <-chan dap.Message) {
 			}
 			s.answer(m)
 		case <-changed:
+		case <-released:
 		case <-s.refreshed: // the terminal shows why, if it failed
 			s.refreshed = nil
 		case <-s.window.C:
