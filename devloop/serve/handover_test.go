@@ -160,7 +160,7 @@ func (l *load) client(transport *http.Transport, method string, pause time.Durat
 func (l *load) request(client *http.Client, method string, i int) error {
 	want := []byte{}
 	if method == http.MethodPost {
-		want = bytes.Repeat([]byte(fmt.Sprint(i%10)), 2000)
+		want = bytes.Repeat(fmt.Append(nil, i%10), 2000)
 	}
 	// Without GetBody the client could not send the body again.
 	req, err := http.NewRequest(method, l.url, io.NopCloser(bytes.NewReader(want)))

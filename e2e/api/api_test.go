@@ -71,7 +71,7 @@ func start(t *testing.T) (url, token string) {
 				found <- address
 			}
 		}
-		ended <- cmd.Wait()
+		ended <- errors.Join(lines.Err(), cmd.Wait())
 	}()
 	url, ok := <-found
 	if !ok {

@@ -66,7 +66,8 @@ func (s step) pattern() *regexp.Regexp {
 		part = regexp.MustCompile(`\b(ws|tok)_[a-z0-9]{20,}`).ReplaceAllString(part, `${1}_[a-z0-9]+`)
 		part = regexp.MustCompile(`\b\d+[smhd]\b`).ReplaceAllString(part, `\d+[smhd]`)
 		part = regexp.MustCompile(` +`).ReplaceAllString(part, ` +`)
-		b.WriteString(part + `\n`)
+		b.WriteString(part)
+		b.WriteString(`\n`)
 	}
 	if s.follows() {
 		return regexp.MustCompile(b.String())

@@ -32,7 +32,7 @@ type launch struct {
 	SubstitutePath                          []struct{ From, To string }
 	PreLaunchTask                           string
 	ProcessID                               string
-	Program, Cwd, Output                    string
+	Program, Cwd, Output, BuildFlags        string
 	Args                                    []string
 	Env                                     map[string]string
 }

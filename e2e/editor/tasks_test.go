@@ -1,6 +1,7 @@
 package editor
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,18 +16,30 @@ type task struct {
 	Label, Type, Command string
 	Args                 []string
 	IsBackground         bool
+	DependsOn            []string
 	Options              struct{ Cwd string }
-	ProblemMatcher       struct {
-		FileLocation []string
-		Pattern      struct {
-			Regexp                      string
-			File, Line, Column, Message int
-		}
-		Background *struct {
-			ActiveOnStart              bool
-			BeginsPattern, EndsPattern string
-		}
+	ProblemMatcher       matcher
+}
+
+type matcher struct {
+	FileLocation []string
+	Pattern      struct {
+		Regexp                      string
+		File, Line, Column, Message int
 	}
+	Background *struct {
+		ActiveOnStart              bool
+		BeginsPattern, EndsPattern string
+	}
+}
+
+// UnmarshalJSON reads a matcher, or none from an empty list.
+func (m *matcher) UnmarshalJSON(b []byte) error {
+	type plain matcher
+	if string(b) == "[]" {
+		return nil
+	}
+	return json.Unmarshal(b, (*plain)(m))
 }
 
 func readTasks(t *testing.T) map[string]task {
@@ -52,8 +65,16 @@ func TestTasks(t *testing.T) {
 		switch target, ok := strings.CutPrefix(task.Command, "make "); {
 		case ok && !regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(target)+`:`).MatchString(makefile):
 			t.Errorf("%s: the Makefile has no target %q", label, target)
+		case strings.HasPrefix(task.Command, "scripts/attach "):
+			// TestAttach runs it.
+		case len(task.DependsOn) > 0:
+			for _, other := range task.DependsOn {
+				if _, ok := tasks[other]; !ok {
+					t.Errorf("%s: depends on %q, which is no task", label, other)
+				}
+			}
 		case !ok && task.Command != "go":
-			t.Errorf("%s: runs %q, want make or go", label, task.Command)
+			t.Errorf("%s: runs %q, want make, scripts/attach or go", label, task.Command)
 		}
 		if cwd := resolve(t, task.Options.Cwd); cwd != "" {
 			if info, err := os.Stat(cwd); err != nil || !info.IsDir() {

@@ -59,7 +59,7 @@ func pid(t *testing.T, l *loop.Loop) int {
 func printed(l *loop.Loop, from terminal.Place) string {
 	var b strings.Builder
 	for _, line := range l.Process.Out.Since(from) {
-		b.WriteString(line.Text + "\n")
+		fmt.Fprintln(&b, line.Text)
 	}
 	return b.String()
 }

@@ -96,6 +96,9 @@ func TestHangup(t *testing.T) {
 			lines := bufio.NewScanner(ours)
 			for lines.Scan() && !strings.HasPrefix(lines.Text(), "serving  ") {
 			}
+			if err := lines.Err(); err != nil {
+				t.Fatal(err)
+			}
 			pids := loops(t, dir)
 			if len(pids) != 1 {
 				t.Fatalf("%d loops run, want 1; the last line was %q", len(pids), lines.Text())

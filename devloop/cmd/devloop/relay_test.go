@@ -119,6 +119,9 @@ func TestRelay(t *testing.T) {
 	cancel()
 	for lines.Scan() { // until the end
 	}
+	if err := lines.Err(); err != nil {
+		t.Errorf("read what devloop relay prints: %v", err)
+	}
 	if err := testkit.Within(t, "the end", ended); err != nil {
 		t.Errorf("devloop relay = %v, want nil", err)
 	}

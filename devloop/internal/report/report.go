@@ -48,9 +48,9 @@ func (p *Printer) write(b []byte) (int, error) {
 // print writes a headline and indented details at once.
 func (p *Printer) print(head string, details ...string) {
 	var b strings.Builder
-	b.WriteString(head + "\n")
+	fmt.Fprintln(&b, head)
 	for _, d := range details {
-		b.WriteString("  " + d + "\n")
+		fmt.Fprintf(&b, "  %s\n", d)
 	}
 	_, _ = p.Write([]byte(b.String()))
 }

@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options, args ...string) (int, string, error) {
 func (p *Process) Text() string {
 	var b strings.Builder
 	for _, line := range p.Out.Since(0) {
-		b.WriteString(line.Text + "\n")
+		fmt.Fprintln(&b, line.Text)
 	}
 	return b.String()
 }

@@ -108,6 +108,9 @@ func clean(in io.Reader) {
 			things = append(things, t)
 		}
 	}
+	if err := lines.Err(); err != nil {
+		fmt.Fprintf(os.Stderr, "read the list of what to remove: %v\n", err)
+	}
 	for _, t := range slices.Backward(things) {
 		if err := t.remove(context.Background()); err != nil {
 			fmt.Fprintf(os.Stderr, "left behind: %s %s: %v\n", t.kind, t.name, err)

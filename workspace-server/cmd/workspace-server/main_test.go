@@ -327,6 +327,9 @@ func TestServeOnItsOwnAddress(t *testing.T) {
 		for lines.Scan() {
 			continue // to the end of the log
 		}
+		if err := lines.Err(); err != nil {
+			t.Errorf("read the log: %v", err)
+		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the server ends with %v; its log:\n%s", err, &log)
 		}

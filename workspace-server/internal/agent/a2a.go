@@ -258,7 +258,7 @@ func (a *agent) answer(told string, others int) string {
 		fmt.Fprintf(&b, "\nParts that are no text: %d", others)
 	}
 	for _, line := range instructions(a.configs) {
-		b.WriteString("\n" + line)
+		fmt.Fprintf(&b, "\n%s", line)
 	}
 	return b.String()
 }

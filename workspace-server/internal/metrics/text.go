@@ -29,8 +29,8 @@ type Text struct{ b strings.Builder }
 
 // Metric begins a metric. Its numbers follow.
 func (t *Text) Metric(name string, kind Kind, help string) {
-	t.b.WriteString("# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n")
-	t.b.WriteString("# TYPE " + name + " " + string(kind) + "\n")
+	t.write("# HELP ", name, " ", strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help), "\n")
+	t.write("# TYPE ", name, " ", string(kind), "\n")
 }
 
 // Number writes a number of a metric. In a histogram its name begins with the
@@ -43,12 +43,18 @@ func (t *Text) Number(name string, value float64, labels ...Label) {
 		if i == 0 {
 			separator = "{"
 		}
-		t.b.WriteString(separator + l.Name + `="` + escape.Replace(strings.ToValidUTF8(l.Value, "\uFFFD")) + `"`)
+		t.write(separator, l.Name, `="`, escape.Replace(strings.ToValidUTF8(l.Value, "\uFFFD")), `"`)
 	}
 	if len(labels) > 0 {
 		t.b.WriteString("}")
 	}
-	t.b.WriteString(" " + number(value) + "\n")
+	t.write(" ", number(value), "\n")
+}
+
+func (t *Text) write(parts ...string) {
+	for _, part := range parts {
+		t.b.WriteString(part)
+	}
 }
 
 // Single writes a metric of one number.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -74,7 +75,7 @@ func explain(ctx context.Context, tx *sql.Tx, postgres bool, query string, args 
 		if err := rows.Scan(row...); err != nil {
 			return "", err
 		}
-		plan.WriteString(line + "\n")
+		fmt.Fprintln(&plan, line)
 	}
 	return plan.String(), rows.Err()
 }

@@ -6,8 +6,8 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +18,7 @@ import (
 func lines(from, n int) string {
 	var b strings.Builder
 	for i := from; i <= n; i++ {
-		b.WriteString("line " + strconv.Itoa(i) + "\n")
+		fmt.Fprintf(&b, "line %d\n", i)
 	}
 	return b.String()
 }
