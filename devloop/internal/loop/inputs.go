@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"devloop/internal/gobuild"
 	"devloop/internal/source"
@@ -157,11 +158,10 @@ func (k *known) current(r gobuild.Request, now source.Tree, broken bool) bool {
 		if c.New || c.At.IsZero() {
 			return false
 		}
+		if slices.Contains(k.set.Files, k.set.Path(c.Path)) {
+			return false
+		}
 		if filepath.Ext(c.Path) != ".go" {
-			switch filepath.Base(c.Path) {
-			case "go.mod", "go.work", "modules.txt", "env":
-				return false
-			}
 			continue
 		}
 		header, err := source.HeaderOf(k.set.Path(c.Path))

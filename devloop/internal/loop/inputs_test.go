@@ -181,7 +181,7 @@ func inputs() []input {
 			name:  "go env -w",
 			env:   []string{"GOFLAGS=", "GOENV=TMP/goenv"},
 			files: map[string]string{"version.go": "//go:build !two\n\n" + version("1", ""), "two.go": "//go:build two\n\n" + version("2", "")},
-			edits: []func(*harness){put("/goenv", "GOFLAGS=-tags=two\n")},
+			edits: []func(*harness){put("/goenv", "GOFLAGS=-tags=two\n"), put("two.go", "//go:build two\n\n"+version("3", ""))},
 		},
 		{
 			name: "a package that comes later",
