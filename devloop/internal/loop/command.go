@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -59,6 +60,10 @@ func (l *Loop) Command(ctx context.Context, c Command) int {
 			return 1
 		}
 	}
+	if l.closed {
+		l.mu.Unlock()
+		return 1
+	}
 	now := l.watched()
 	again := l.commands.latest != nil && l.commands.latest.script == c.Script
 	if again && len(now.Since(l.commands.base)) == 0 {
@@ -72,6 +77,12 @@ func (l *Loop) Command(ctx context.Context, c Command) int {
 	}
 	run := &running{script: c.Script, got: make(chan struct{})}
 	l.commands.latest, l.commands.writing, l.commands.before = run, true, now
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	stop := func() { cancel(); <-ended }
+	l.shells = append(slices.DeleteFunc(l.shells, func(s shell) bool { return s.over() }), shell{stop, ended})
 	l.mu.Unlock()
 
 	code, said := l.shell(ctx, c)
@@ -87,6 +98,21 @@ func (l *Loop) Command(ctx context.Context, c Command) int {
 		l.Printer.CommandFailed(code, l.Server.Serving(), said)
 	}
 	return code
+}
+
+// A shell is one that runs a command.
+type shell struct {
+	stop  func() // ends it, and returns when it is gone
+	ended chan struct{}
+}
+
+func (s shell) over() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // shell runs the command to its end, and returns the last lines that it said.

@@ -172,3 +172,20 @@ func TestCommandBuilds(t *testing.T) {
 		t.Errorf("printed\n%s\nwant the compiler's words alone", lines)
 	}
 }
+
+// TestCloseDuringCommand ends a command that hangs.
+func TestCloseDuringCommand(t *testing.T) {
+	t.Parallel()
+	h, fires := generating(t, ": >ready; exec sleep 3600")
+	ended := make(chan int, 1)
+	go func() { _, code := fires(); ended <- code }()
+	testkit.WaitFile(t, filepath.Join(h.Dir, "ready"))
+	h.Close()
+	if got := testkit.Within(t, "the end of the command", ended); got == 0 {
+		t.Error("Command() = 0 when the loop was closed, want a failure")
+	}
+	if ran, code := fires(); ran || code == 0 {
+		t.Errorf("after Close the command ran: %t, exit code %d; want false, and a failure", ran, code)
+	}
+	h.prints()
+}

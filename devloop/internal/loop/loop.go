@@ -49,7 +49,8 @@ type Loop struct {
 	code       int         // of the latest build that was not superseded
 	again      again
 	commands   commands
-	cgo        bool // the build needs cgo, and the request has it off
+	shells     []shell // that run, or have ended
+	cgo        bool    // the build needs cgo, and the request has it off
 	reloads    int
 	asked      int // builds that air asked for
 	closed     bool
@@ -346,8 +347,11 @@ func (l *Loop) Status() Status {
 func (l *Loop) Close() {
 	l.mu.Lock()
 	l.closed = true
-	c, through, listing := l.cycle, l.through, l.listing
+	c, through, listing, shells := l.cycle, l.through, l.listing, l.shells
 	l.mu.Unlock()
+	for _, s := range shells {
+		s.stop()
+	}
 	stopping := errors.New("the loop is stopping")
 	if through != nil {
 		through.cancel(stopping)
