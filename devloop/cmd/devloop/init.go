@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"devloop/internal/initialize"
 )
@@ -21,6 +22,8 @@ func initModule(ctx context.Context, args []string, _ func(string) string, std s
 	f.StringVar(&o.Main, "main", "", "`directory` of the main package, such as ./cmd/server (default: the only one)")
 	f.StringVar(&o.Listen, "listen", "", "`address` for the loop to hold (default: the program's own port)")
 	f.BoolVar(&o.Force, "f", false, "replace the files that are there")
+	f.BoolVar(&o.Container, "container", false, "write a dev container, too: Dockerfile.dev, docker-compose.dev.yml, .devcontainer/devcontainer.json")
+	f.StringVar(&o.Source, "source", sourceOfThis(), "`directory` of devloop's module, which the container's image builds")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(std.out, "usage: devloop init [flags] [-- arguments of the program]\n\nflags:\n")
@@ -44,6 +47,15 @@ func initModule(ctx context.Context, args []string, _ func(string) string, std s
 		return &usageError{err}
 	}
 	return err
+}
+
+// sourceOfThis returns the directory of this module, if it is on this machine.
+func sourceOfThis() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		return "" // built with -trimpath
+	}
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
 // person reports whether a person can answer: it is a terminal.

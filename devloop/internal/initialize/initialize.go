@@ -19,6 +19,8 @@ type Options struct {
 	Listen    string   // the loop's address; "": the program's own, or one beside it
 	Arguments []string // of the program
 	Force     bool     // replace what is there
+	Container bool     // write a dev container, too
+	Source    string   // the directory of devloop's module, for its image
 
 	Ask io.Reader // answers, or nil if no one can be asked
 	Out io.Writer
@@ -57,6 +59,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p := planFor(listens, o)
 	path := filepath.Join(m.Dir, Config)
+	if o.Container {
+		if err := writeContainer(m, main, p, o); err != nil {
+			return err
+		}
+	}
 	if err := write(path, config(m, main, p.arguments, ignored(ctx, m.Dir)), o.Force); err != nil {
 		return err
 	}
@@ -70,6 +77,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	for _, note := range p.notes {
 		fmt.Fprintln(o.Out, note)
+	}
+	if o.Container {
+		fmt.Fprintf(o.Out, "\nStart the loop in a container: in %s,\n\n  docker compose -f docker-compose.dev.yml up\n", m.Dir)
 	}
 	fmt.Fprintf(o.Out, "\nStart the loop in %s:\n\n  devloop up %s -- air -c %s\n", m.Dir, strings.Join(p.flags, " "), Config)
 	return nil

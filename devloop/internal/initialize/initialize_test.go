@@ -146,6 +146,47 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestContainer(t *testing.T) {
+	dir := module(t, map[string]string{"main.go": `package main; import ("net/http"; "os"); func main() { http.ListenAndServe(os.Getenv("ADDR"), nil) }`})
+	source := filepath.Join("..", "..")
+	run := func(o Options) error {
+		o.Dir, o.Out, o.Container = dir, &strings.Builder{}, true
+		return Run(t.Context(), o)
+	}
+	if err := run(Options{Source: dir}); err == nil || !strings.Contains(err.Error(), "name the directory devloop of a checkout with -source") {
+		t.Errorf("Run without devloop's source = %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, Config)); err == nil {
+		t.Error("Run that failed wrote a configuration")
+	}
+	absolute, err := filepath.Abs(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(Options{Source: absolute}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"docker-compose.dev.yml":          `command: ["devloop", "up", "-listen", ":8080", "-setenv", "ADDR={addr}", "-debug", ":2345", "--", "air", "-c", ".air.toml"]`,
+		"Dockerfile.dev":                  "COPY --from=devloop . ./",
+		".devcontainer/devcontainer.json": `"name": "server"`,
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s is %v\n%s\nwant %s in it", name, err, text, want)
+		}
+		if strings.Contains(string(text), "$NAME") || strings.Contains(string(text), "$PORT") {
+			t.Errorf("%s has a gap:\n%s", name, text)
+		}
+	}
+	if err := run(Options{Source: absolute}); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("Run once more = %v, want it to refuse", err)
+	}
+	if err := run(Options{Source: absolute, Force: true}); err != nil {
+		t.Errorf("Run with force = %v", err)
+	}
+}
+
 func TestIgnored(t *testing.T) {
 	dir := module(t, map[string]string{
 		"main.go": "package main", ".gitignore": "dist/\n*.log", "dist/x.js": "", "web/node_modules/a/b.js": "", "web/.gitignore": "node_modules\n",
