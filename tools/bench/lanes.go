@@ -54,6 +54,20 @@ func hostGroup(ctx context.Context, j *janitor.Janitor) (*group, error) {
 		return g, err
 	}
 	g.tracks = append(g.tracks, debuggedTrack(ours))
+	forwarded, err := newForwardedLane(ctx, j, ours.Checkout.Path(".tools/bin"))
+	if forwarded != nil {
+		err = add(forwardedName, forwarded, err)
+	}
+	if err != nil {
+		return g, err
+	}
+	stops, err := newStopFirstLane(ctx, j)
+	if stops != nil {
+		err = add(stopFirstName, stops, err)
+	}
+	if err != nil {
+		return g, err
+	}
 	a, err := newAirLane(ctx, j, ours.Checkout.Path(".tools/bin/air"))
 	return g, add("air, its defaults", a, err)
 }

@@ -133,7 +133,7 @@ func draw(out io.Writer, groups []*group, rounds int) {
 	}
 	fmt.Fprintf(out, "\nedit to serving, %d edits in each lane, by turns\n", rounds)
 	for _, g := range groups {
-		fmt.Fprintf(out, "\n%-30s %8s %8s %8s %8s   %s\n", g.name, "median", "p95", "max", "x floor", "requests lost")
+		fmt.Fprintf(out, "\n%-34s %8s %8s %8s %8s   %s\n", g.name, "median", "p95", "max", "x floor", "requests lost")
 		var floor time.Duration
 		for _, t := range g.tracks {
 			if t.floor {
@@ -146,7 +146,7 @@ func draw(out io.Writer, groups []*group, rounds int) {
 			if t.requests > 0 {
 				lost = fmt.Sprintf("%d of %d", t.lost, t.requests)
 			}
-			fmt.Fprintf(out, "  %-28s %8s %8s %8s %8.2f   %s\n", t.name, stats.Seconds(s.Median), stats.Seconds(s.P95), stats.Seconds(s.Max),
+			fmt.Fprintf(out, "  %-32s %8s %8s %8s %8.2f   %s\n", t.name, stats.Seconds(s.Median), stats.Seconds(s.P95), stats.Seconds(s.Max),
 				float64(s.Median)/float64(max(floor, 1)), lost)
 		}
 	}
@@ -163,7 +163,7 @@ func draw(out io.Writer, groups []*group, rounds int) {
 		for _, t := range g.tracks {
 			s := stats.Of(t.took)
 			n := int(s.Median * width / max(longest, 1))
-			fmt.Fprintf(out, "%-10s %-28s %s %s\n", g.name, t.name, bar(n), stats.Seconds(s.Median))
+			fmt.Fprintf(out, "%-10s %-32s %s %s\n", g.name, t.name, bar(n), stats.Seconds(s.Median))
 		}
 	}
 }

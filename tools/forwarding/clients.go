@@ -172,6 +172,9 @@ func openStreams(ctx context.Context, addr string, n int) (held, error) {
 			return h, err
 		}
 		h = append(h, conn)
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			return h, err
+		}
 		if _, err := io.WriteString(conn, "GET /stream HTTP/1.1\r\nHost: "+addr+"\r\n\r\n"); err != nil {
 			return h, err
 		}

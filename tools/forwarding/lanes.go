@@ -26,7 +26,7 @@ type lane struct {
 }
 
 // patience bounds every wait for a program.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 // start starts the server, and what stands before it in each lane.
 func start(ctx context.Context, out io.Writer, j *janitor.Janitor) ([]lane, error) {
@@ -132,6 +132,7 @@ func haproxyConfig(listen, backend, _ string) string {
 	maxconn 8192
 defaults
 	mode http
+	option abortonclose
 	timeout connect 10s
 	timeout client 10m
 	timeout server 10m
