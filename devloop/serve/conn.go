@@ -24,6 +24,7 @@ type conn struct {
 	net.Conn
 	server   *Server
 	received atomic.Int64
+	frames   atomic.Pointer[frames] // what is sent, for HTTP/2 without TLS
 
 	// Guarded by server.mu.
 	state   http.ConnState
@@ -48,7 +49,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom lets the kernel copy a file.
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if f := c.frames.Load(); f != nil {
+		return f.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// ReadFrom lets the kernel copy a file. HTTP/2 does not use it.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // CloseWrite lets net/http end a response before it closes the connection, so that a

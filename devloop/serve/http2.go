@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"time"
 )
 
 // prepareHTTP2 lets s.http hand its HTTP/2 connections to s.http2. Net/http says GOAWAY
@@ -40,23 +41,50 @@ func (s *Server) prepareHTTP2(serve func(*http.Server, net.Listener) error) erro
 // mark notes that a connection speaks HTTP/2: only net/http knows when it may end.
 func (s *Server) mark(nc net.Conn) {
 	// Without TLS, net/http wraps the connection.
-	if wrapped, ok := nc.(interface{ UnencryptedNetConn() net.Conn }); ok {
+	wrapped, plain := nc.(interface{ UnencryptedNetConn() net.Conn })
+	if plain {
 		nc = wrapped.UnencryptedNetConn()
 	}
 	c, ok := nc.(*conn)
 	if !ok {
 		return
 	}
+	if plain {
+		c.frames.Store(&frames{to: c.Conn})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.http2 = true
 }
 
+// farewell is how long clients have after the first GOAWAY to begin no more requests.
+const farewell = time.Second
+
 // goAway tells the HTTP/2 connections to end once their requests have been answered.
 // Those that begin later are told when connState sees them.
 func (s *Server) goAway() {
+	s.mu.Lock()
+	var plain []*frames
+	encrypted := false
+	for c := range s.conns {
+		switch f := c.frames.Load(); {
+		case f != nil:
+			plain = append(plain, f)
+		case c.http2:
+			encrypted = true
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range plain {
+		f.goAway()
+	}
 	// It has neither listeners nor HTTP/1 connections to wait for.
-	_ = s.http2.Shutdown(context.Background())
+	last := func() { _ = s.http2.Shutdown(context.Background()) }
+	if encrypted {
+		last()
+	} else if len(plain) > 0 {
+		time.AfterFunc(farewell, last)
+	}
 }
 
 var errNoListener = errors.New("there is no listener")

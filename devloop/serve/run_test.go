@@ -59,7 +59,7 @@ func TestRun(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting(secured)}}
 	for _, url := range []string{"http://" + (<-addrs).String(), "https://" + (<-safeAddrs).String()} {
-		if err := post(client, url, []byte("x")); err != nil {
+		if err := post(client, url, []byte("x"), false); err != nil {
 			t.Errorf("POST %s: %v", url, err)
 		}
 	}

@@ -155,8 +155,9 @@ func (s *Server) Stop() {
 // One risk remains: a client may take a connection out of its pool after an unusual
 // pause and write its request between Drain's last look at the kernel's buffer and the
 // arrival of the close, which is the time that a packet travels. HTTP/1.1 has no means
-// against that; every server that closes idle connections runs this risk. With HTTP/2 a
-// request that crosses the GOAWAY was not begun, and clients send it again.
+// against that; every server that closes idle connections runs this risk. With HTTP/2 and
+// TLS, net/http refuses a request that crosses its GOAWAY, and clients send that again,
+// unless its body cannot be sent twice. Without TLS it is answered.
 func (s *Server) Drain(ctx context.Context) error {
 	s.Stop()
 	started := time.Now()
