@@ -106,10 +106,10 @@ var besides = []string{"workspace-server", "devloop"}
 // postgresModule is the module that is tested on Postgres, too.
 const postgresModule = "workspace-server"
 
-// loadPackage has the tests that count lost requests under load. They run alone:
+// loadPackages have the tests that count lost requests under load. Each runs alone:
 // beside builds of others, their clients would pause for longer than a server that
 // drains keeps a connection open.
-const loadPackage = "e2e/reload"
+var loadPackages = []string{"e2e/anyserver", "e2e/reload"}
 
 // findModules lists the modules of the repository, in the order to test them.
 func findModules(root string) ([]string, error) {
@@ -156,7 +156,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	for _, module := range modules {
 		cached := job{module: module, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
 		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
-		alone := job{module: module, flags: slices.Clone(fresh.flags)}
+		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1")}
 		if module == "e2e" {
 			// They often wait for containers: two packages at once keep two cores busy,
 			// and no more than that, so nothing times out.
@@ -165,7 +165,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 		for _, p := range r.list(ctx, module) {
 			r.skipIgnored(p)
 			switch {
-			case p.path == loadPackage:
+			case slices.Contains(loadPackages, p.path):
 				alone.packages = append(alone.packages, p.path)
 			case reads(p) || module == "e2e":
 				fresh.packages = append(fresh.packages, p.path)

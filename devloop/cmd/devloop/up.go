@@ -211,8 +211,16 @@ func (a *answerer) serve(ctx context.Context, r control.Request) control.Reply {
 
 func (a *answerer) state() *control.State {
 	s := a.loop.Status()
+	var old []control.Old
+	for _, o := range a.server.Old() {
+		old = append(old, control.Old{
+			PID: o.PID, Replaced: o.Replaced, Until: o.Until,
+			Requests: o.Load.Requests, Streams: o.Load.Streams, Connections: o.Load.Connections,
+		})
+	}
 	return &control.State{
 		PID: s.PID, Loop: os.Getpid(), Root: a.options.root, Listen: a.options.listen, Announce: a.options.announce,
+		Mode: string(a.server.InMode()), Old: old,
 		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
 		Debug: a.options.debug, Debugger: a.debugger.Client(),
 	}

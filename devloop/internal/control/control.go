@@ -54,6 +54,8 @@ type State struct {
 	Root     string   `json:"root"`               // where it was started
 	Listen   []string `json:"listen"`             // addresses it holds
 	Announce string   `json:"announce,omitempty"` // where the server is reached, for people
+	Mode     string   `json:"mode"`               // how connections come to the server: auto until that is known
+	Old      []Old    `json:"old,omitempty"`      // replaced processes that still have something to do
 	Reloads  int      `json:"reloads"`            // swaps since it was started
 	Building bool     `json:"building"`
 	Debug    string   `json:"debug,omitempty"`    // address for debuggers
