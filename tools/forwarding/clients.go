@@ -165,6 +165,8 @@ func (h held) Close() {
 
 // openStreams opens streams and reads the first event of each.
 func openStreams(ctx context.Context, addr string, n int) (held, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var h held
 	for range n {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)

@@ -26,7 +26,7 @@ type lane struct {
 }
 
 // patience bounds every wait for a program.
-const patience = time.Minute
+const patience = 20 * time.Second
 
 // start starts the server, and what stands before it in each lane.
 func start(ctx context.Context, out io.Writer, j *janitor.Janitor) ([]lane, error) {
