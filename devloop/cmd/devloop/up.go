@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"devloop/internal/air"
 	"devloop/internal/control"
 	"devloop/internal/delve"
+	"devloop/internal/filenames"
 	"devloop/internal/gobuild"
 	"devloop/internal/listener"
 	"devloop/internal/loop"
@@ -96,6 +98,9 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	debugger := &relay.Relay{
 		Server: server, Refresh: reloads.Refresh, Restart: reloads.Restart, Reporter: printer,
 		Launcher: &delve.Launcher{Starter: starter, Program: opts.debugger, Dir: place.Dir},
+		Names: func(pid int) filenames.Names { // without /proc: those of the files
+			return filenames.Of(fmt.Sprintf("/proc/%d/exe", pid), opts.dir, goEnv(opts.dir))
+		},
 	}
 	var tasks, debugging sync.WaitGroup
 	if opts.debug != "" {
@@ -223,5 +228,15 @@ func (a *answerer) state() *control.State {
 		Mode: string(a.server.InMode()), Old: old,
 		Reloads: s.Reloads, Building: s.Building, Failure: s.Failure,
 		Debug: a.options.debug, Debugger: a.debugger.Client(),
+	}
+}
+
+// goEnv returns variables of the go command that builds the server.
+func goEnv(dir string) func(name string) string {
+	return func(name string) string {
+		cmd := exec.Command("go", "env", name)
+		cmd.Dir = dir
+		out, _ := cmd.Output() // without it, some names stay as the program has them
+		return strings.TrimSpace(string(out))
 	}
 }

@@ -87,10 +87,12 @@ func (c *configuration) cleared() []dap.Message {
 // A breakpoint is what a response says of one; the rest is kept as it is.
 type breakpoint map[string]json.RawMessage
 
-func (b breakpoint) id() int {
-	var id int
-	_ = json.Unmarshal(b["id"], &id) // 0 if there is none
-	return id
+func (b breakpoint) id() int { return b.number("id") }
+
+func (b breakpoint) number(name string) int {
+	var n int
+	_ = json.Unmarshal(b[name], &n) // 0 if there is none
+	return n
 }
 
 func (b breakpoint) text(name string) string {

@@ -72,6 +72,8 @@ func (r *reports) DebuggerFailed(client string, err error) {
 	r.add("debugger failed: %s: %v", client, err)
 }
 
+func (r *reports) BreakpointLost(file string, line int) { r.add("lost %s:%d", file, line) }
+
 func (r *reports) Crashed(pid int, how string, _ []string, _ bool) { r.add("crashed %d: %s", pid, how) }
 
 func (r *reports) DebuggerMoved(pid int, _ time.Duration, halted bool) {

@@ -46,7 +46,12 @@ func (s *session) resumed() {
 // detach ends dlv and what the editor still waits for from it.
 func (s *session) detach(said func(dap.Message)) {
 	b := s.backend
-	b.finish(s.config.cleared(), func(m dap.Message) {
+	clear := s.config.cleared()
+	for i, m := range clear {
+		clear[i] = s.toProgram(m)
+	}
+	b.finish(clear, func(m dap.Message) {
+		m = s.toEditor(m)
 		c, ok := b.take(m)
 		switch {
 		case ok && c.request != nil: // the editor gets its answer even now
@@ -173,6 +178,7 @@ func (s *session) unreachable(pid int, why string) {
 func (s *session) reached() {
 	s.phase = configuring
 	s.failures = 0
+	s.names = s.relay.named(s.backend.pid, s.names)
 	s.config.renew()
 	s.send(dap.NewEvent("initialized", nil))
 	if m := s.unanswered; m != nil {
@@ -205,8 +211,9 @@ func (s *session) replay() {
 		return
 	}
 	b := s.backend
+	s.followLines()
 	for _, m := range s.config.missing() {
-		b.ask(m, func(response dap.Message) {
+		b.ask(s.toProgram(m), func(response dap.Message) {
 			for _, event := range s.config.replayed(m, response, b.numbers) {
 				s.send(event)
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"devloop/internal/dap"
+	"devloop/internal/filenames"
 )
 
 // A Server is the program that is debugged, one process after another.
@@ -30,6 +31,8 @@ type Reporter interface {
 	DebuggerMoved(pid int, took time.Duration, halted bool)
 	DebuggerDetached(client string)
 	DebuggerFailed(client string, err error)
+	// BreakpointLost tells that the line of a breakpoint is not in the new build.
+	BreakpointLost(file string, line int)
 }
 
 // A Debugger is a running dlv and the connection to it.
@@ -71,6 +74,9 @@ type Relay struct {
 	// Refresh makes the latest build serve, even if it differs in line numbers
 	// alone. It is called before a debugger attaches.
 	Refresh func(context.Context) error
+	// Names returns the names that a process has for its sources; nil if they are
+	// always those of the files.
+	Names func(pid int) filenames.Names
 	// Restart builds the server and runs it in a new process. It returns once
 	// that process serves, or returns why it does not.
 	Restart func(context.Context) error

@@ -188,6 +188,10 @@ func (s *session) reloading(m dap.Message) {
 func (s *session) forward(m dap.Message) {
 	if configures(m) {
 		s.config.record(m)
+		var in breakpointsIn
+		if m.Command == "setBreakpoints" && m.Field("arguments", &in) == nil {
+			s.versions.renew(s.source(in.Source.Path))
+		}
 	}
 	b := s.backend
 	steps, stood := kindOf(m) == step, !b.runs
@@ -195,7 +199,7 @@ func (s *session) forward(m dap.Message) {
 	if resumes {
 		b.runs, b.stepping = true, b.stepping || steps
 	}
-	b.pass(m, func(response dap.Message) {
+	b.send(s.toProgram(m), call{&m, func(response dap.Message) {
 		switch {
 		case configures(m):
 			response = s.config.answered(m, response, b.numbers)
@@ -205,7 +209,7 @@ func (s *session) forward(m dap.Message) {
 			b.runs = false
 		}
 		s.send(answerTo(m, response))
-	})
+	}})
 }
 
 // leave ends the session as the editor wishes; the server keeps serving.

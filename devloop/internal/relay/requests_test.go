@@ -63,7 +63,8 @@ type recorded struct {
 func newRecorded(p phase, withDelve bool) *recorded {
 	r := &recorded{before: p, editor: &wire{}, dlv: &wire{}}
 	r.session = &session{
-		relay: &Relay{Reporter: silent{}}, holder: &holder{}, client: dap.NewConn(r.editor, nil), ctx: context.Background(),
+		versions: versions{},
+		relay:    &Relay{Reporter: silent{}}, holder: &holder{}, client: dap.NewConn(r.editor, nil), ctx: context.Background(),
 		phase: p, attached: true, window: stoppedTimer(), retry: stoppedTimer(),
 	}
 	if withDelve {
@@ -129,3 +130,4 @@ func (silent) DebuggerAttached(string, int)           {}
 func (silent) DebuggerMoved(int, time.Duration, bool) {}
 func (silent) DebuggerDetached(string)                {}
 func (silent) DebuggerFailed(string, error)           {}
+func (silent) BreakpointLost(string, int)             {}

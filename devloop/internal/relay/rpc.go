@@ -157,7 +157,7 @@ func (r *Relay) serveRPC(ctx context.Context, conn net.Conn, in *bufio.Reader) {
 	defer r.giveUp(h)
 	ctx, cancel := context.WithCancel(ctx)
 	requests, broken := client.pump(ctx.Done())
-	s := &rpcSession{relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan rpcMessage)}
+	s := &rpcSession{relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan rpcMessage), versions: versions{}}
 	_ = r.Refresh(ctx) // the terminal shows why, if it failed
 	s.request(first)
 	s.run(requests)
@@ -190,10 +190,11 @@ func newRPCBackend(d Debugger, pid int) *rpcBackend {
 	return b
 }
 
-// forward passes a client's request on, and returns the number it has there.
-func (b *rpcBackend) forward(m rpcMessage) string {
+// forward passes a client's request on, as dlv is to read it, and returns the
+// number it has there.
+func (b *rpcBackend) forward(m, request rpcMessage) string {
 	id := b.post(m.Method, m.Params)
-	b.pending[id] = m
+	b.pending[id] = request
 	return id
 }
 

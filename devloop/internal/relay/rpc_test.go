@@ -16,7 +16,7 @@ import (
 )
 
 // TestRPCReloads keeps a client that waits for a stop over builds that move the
-// lines: it waits on, and the breakpoint stays at its file and line.
+// lines: it waits on, and the breakpoint follows its line.
 func TestRPCReloads(t *testing.T) {
 	h := start(t)
 	_, line := h.source(0)
@@ -29,14 +29,10 @@ func TestRPCReloads(t *testing.T) {
 	c.greeting()
 	waiting = c.command("continue")
 	h.served(greeting)
-	const noCode = 3 // lines further down, there is none at this one
-	for i, shift := range []int{1, 0, noCode, 0, 1} {
+	for i, shift := range []int{1, 0, 3, 0, 1} {
 		h.reload(shift)
 		h.moved(i + 1)
-		if shift == noCode {
-			h.served(h.get("/debugged"))
-			continue
-		}
+		_, line = h.source(shift)
 		waiting = c.hit(waiting, line)
 	}
 	c.call("Command", arguments{"name": "halt"}, &stateOut{})
@@ -392,4 +388,48 @@ func TestRPCJunk(t *testing.T) {
 	c.attach()
 	c.command("continue")
 	h.served(h.get("/debugged"))
+}
+
+// withLine gives the debugged function one more line, and returns its number.
+func (h *harness) withLine() (line int) {
+	h.t.Helper()
+	const more, after = "\tname += \"!\"\n", "\tgreeting := "
+	h.original = strings.Replace(h.original, after, more+after, 1)
+	h.reload(0)
+	before, _, _ := strings.Cut(h.original, more)
+	return 1 + strings.Count(before, "\n")
+}
+
+// withoutLine takes it away again.
+func (h *harness) withoutLine() {
+	h.original = strings.Replace(h.original, "\tname += \"!\"\n", "", 1)
+}
+
+// TestRPCLost has an edit remove the line of a breakpoint: the terminal says so, and
+// the client finds it disabled. The other one follows its line.
+func TestRPCLost(t *testing.T) {
+	h := start(t)
+	removed := h.withLine()
+	_, line := h.source(0)
+	c := h.delve()
+	c.attach()
+	kept, lost := c.breakAt(h.path(), line), c.breakAt(h.path(), removed)
+	h.withoutLine()
+	h.reload(2)
+	h.moved(1)
+	_, line = h.source(2)
+	got := c.breakpoints()
+	if b := got[kept.ID]; b.Disabled || b.Line != line {
+		t.Errorf("breakpoint %d is %+v, want it at line %d", kept.ID, b, line)
+	}
+	if b := got[lost.ID]; !b.Disabled {
+		t.Errorf("breakpoint %d is %+v, want it disabled", lost.ID, b)
+	}
+	if want := fmt.Sprintf("lost %s:%d", h.path(), removed); !strings.Contains(h.reports.text(), want) {
+		t.Errorf("the terminal does not show %q", want)
+	}
+	waiting := c.command("continue")
+	c.hit(waiting, line)
+	c.conn.Close()
+	h.undisturbed()
 }

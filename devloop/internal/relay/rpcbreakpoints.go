@@ -16,7 +16,9 @@ func (s *rpcSession) set(b breakpoint) error {
 	for _, name := range []string{"addr", "addrs", "addrpid"} {
 		delete(in.Breakpoint, name)
 	}
-	if b.text("file") == "" {
+	if file := b.text("file"); file != "" {
+		in.Breakpoint["file"], _ = json.Marshal(s.names.Program(file))
+	} else {
 		in.LocExpr = b.text("ExprString")
 	}
 	_, err := s.backend.call(s.ctx, "RPCServer.CreateBreakpoint", in, s.answer)
@@ -44,6 +46,10 @@ func (s *rpcSession) listed(result json.RawMessage) {
 		if i >= 0 && b.text("file") == "" {
 			b["file"], b["line"] = s.breakpoints[i]["file"], s.breakpoints[i]["line"]
 		}
+		// The next program may have other names.
+		file := s.names.File(b.text("file"))
+		b["file"], _ = json.Marshal(file)
+		s.versions.note(file)
 	}
 	// The one that is set last is what dlv counts on from.
 	slices.SortFunc(list, func(a, b breakpoint) int { return a.id() - b.id() })

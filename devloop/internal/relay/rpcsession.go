@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"devloop/internal/filenames"
 )
 
 // An rpcSession serves one client of Delve's own protocol, across all processes
@@ -23,11 +25,13 @@ type rpcSession struct {
 	ctx    context.Context
 
 	backend     *rpcBackend
-	held        []rpcMessage    // requests that no process could take yet
-	running     *rpcMessage     // the client's command that waits for a stop
-	runningID   string          // its number at dlv
-	listing     string          // the number of the relay's latest request for a list, at dlv
-	breakpoints []breakpoint    // the client's, as last listed
+	held        []rpcMessage // requests that no process could take yet
+	running     *rpcMessage  // the client's command that waits for a stop
+	runningID   string       // its number at dlv
+	listing     string       // the number of the relay's latest request for a list, at dlv
+	breakpoints []breakpoint // the client's, as last listed
+	names       filenames.Names
+	versions    versions        // of the files that they are in
 	stale       bool            // ask for the list again once the process is paused
 	attached    bool            // to some process, once at least
 	restarts    chan rpcMessage // answers to the client's requests to restart
@@ -216,6 +220,7 @@ func (s *rpcSession) part(end func(), why string) {
 // previous one.
 func (s *rpcSession) reach(pid int) {
 	began := time.Now()
+	s.followLines()
 	s.relay.hold(s.holder, pid)
 	if err := s.attach(pid); err != nil {
 		if s.backend != nil {
@@ -271,6 +276,7 @@ func (s *rpcSession) attachOnce(pid int) error {
 	if s.relay.missesThread(pid) {
 		return errUntraced
 	}
+	s.names = s.relay.named(pid, s.names)
 	for _, b := range s.breakpoints {
 		if err := s.set(b); err != nil {
 			return err
@@ -320,7 +326,7 @@ func (s *rpcSession) request(m rpcMessage) {
 	case m.Method == methodCommand && waits(m):
 		s.command(m)
 	default:
-		s.backend.forward(m)
+		s.backend.forward(s.toProgram(m), m)
 	}
 }
 
@@ -334,7 +340,7 @@ func waits(m rpcMessage) bool {
 }
 
 func (s *rpcSession) command(m rpcMessage) {
-	s.runningID = s.backend.forward(m)
+	s.runningID = s.backend.forward(m, m)
 	s.running = &m
 }
 
@@ -370,7 +376,7 @@ func (s *rpcSession) answer(m rpcMessage) {
 		s.running, s.runningID = nil, ""
 	}
 	m.ID = request.ID
-	s.send(m)
+	s.send(s.toClient(m))
 	if m.failure() == "" && changesBreakpoints(request.Method) {
 		s.stale = true
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"devloop/internal/dap"
+	"devloop/internal/filenames"
 )
 
 // A phase is how far the session has come with the process that serves.
@@ -51,6 +52,8 @@ type session struct {
 	attach     dap.Message  // likewise
 	unanswered *dap.Message // "initialize" or "attach", while the editor waits for the answer
 	config     configuration
+	names      filenames.Names
+	versions   versions      // of the files with breakpoints, by their paths here
 	held       []dap.Message // requests that no process could take yet
 	backend    *backend      // nil while there is no dlv
 	attached   bool          // to some process, once at least
@@ -112,7 +115,7 @@ func (r *Relay) serveDAP(ctx context.Context, client *dap.Conn) {
 	}()
 	s := &session{
 		relay: r, holder: h, client: client, ctx: ctx, restarts: make(chan restarted),
-		window: stoppedTimer(), retry: stoppedTimer(),
+		window: stoppedTimer(), retry: stoppedTimer(), versions: versions{},
 	}
 	s.run(requests)
 	s.close(broken)
@@ -190,7 +193,7 @@ func (s *session) run(requests <-chan dap.Message) {
 				s.lost()
 				continue
 			}
-			s.answer(m)
+			s.answer(s.toEditor(m))
 		case <-changed:
 		case <-released:
 		case <-s.refreshed: // the terminal shows why, if it failed

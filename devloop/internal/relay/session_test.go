@@ -414,3 +414,49 @@ func TestMisuse(t *testing.T) {
 	}
 	h.undisturbed()
 }
+
+// TestReplayedLines has the breakpoints of an editor that does not send them again
+// follow their lines. One whose line is gone is removed, and the terminal says so.
+func TestReplayedLines(t *testing.T) {
+	h := start(t)
+	removed := h.withLine()
+	_, line := h.source(0)
+	e := h.connect(false)
+	e.attach(0)
+	type at struct {
+		ID   int `json:"id"`
+		Line int `json:"line"`
+	}
+	var set struct {
+		Breakpoints []at `json:"breakpoints"`
+	}
+	if err := e.response(e.breakAt(removed, line)).Field("body", &set); err != nil || len(set.Breakpoints) != 2 {
+		t.Fatalf("setBreakpoints(%d, %d) = %+v, %v, want two", removed, line, set, err)
+	}
+	lost, kept := set.Breakpoints[0].ID, set.Breakpoints[1].ID
+	h.withoutLine()
+	for i, shift := range []int{3, 1} {
+		h.reload(shift)
+		h.moved(i + 1)
+		_, line = h.source(shift)
+		want := []struct {
+			reason string
+			at
+		}{{"removed", at{ID: lost}}, {"changed", at{kept, line}}}
+		for _, want := range want[min(i, 1):] { // the first is told once
+			var got struct {
+				Reason     string `json:"reason"`
+				Breakpoint at     `json:"breakpoint"`
+			}
+			if err := e.event("breakpoint").Field("body", &got); err != nil || got.Reason != want.reason || got.Breakpoint != want.at {
+				t.Errorf("with %d lines more the editor is told %+v, %v, want %+v", shift, got, err, want)
+			}
+		}
+		h.hit(e, line)
+	}
+	if want := fmt.Sprintf("lost %s:%d", h.path(), removed); strings.Count(h.reports.text(), want) != 1 {
+		t.Errorf("the terminal does not show %q once", want)
+	}
+	e.call("disconnect", nil)
+	h.undisturbed()
+}

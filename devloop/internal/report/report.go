@@ -182,6 +182,11 @@ func (p *Printer) DebuggerMoved(pid int, took time.Duration, halted bool) {
 	p.print(line)
 }
 
+// BreakpointLost implements relay.Reporter.
+func (p *Printer) BreakpointLost(file string, line int) {
+	p.print(fmt.Sprintf("breakpoint lost: the line is gone that was %s:%d", p.relative(file), line))
+}
+
 // DebuggerDetached implements relay.Reporter.
 func (p *Printer) DebuggerDetached(client string) { p.print("debugger detached: " + client) }
 

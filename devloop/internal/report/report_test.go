@@ -115,6 +115,7 @@ func TestLines(t *testing.T) {
 		{"WatcherSaid", func(p *Printer) { p.WatcherSaid("failed to watch x") }, "air: failed to watch x\n"},
 		{"DebuggerAttached", func(p *Printer) { p.DebuggerAttached("VS Code", 7) }, "debugger attached: VS Code, pid 7\n"},
 		{"DebuggerMoved", func(p *Printer) { p.DebuggerMoved(8, 640*ms, false) }, "debugger moved to pid 8 in 0.64s\n"},
+		{"BreakpointLost", func(p *Printer) { p.BreakpointLost("/base/mod/a.go", 7) }, "breakpoint lost: the line is gone that was mod/a.go:7\n"},
 		{
 			"DebuggerMoved, halted",
 			func(p *Printer) { p.DebuggerMoved(8, 640*ms, true) },

@@ -58,9 +58,11 @@ func importRules() map[string]importRule {
 		"internal/control":     {nil, "commands reach the loop without knowing what it does"},
 		"internal/dap":         {nil, "a protocol, and not ours"},
 		"internal/initialize":  {nil, "it reads a module and writes files, and runs nothing of the loop"},
+		"internal/filenames":   {nil, "it reads programs, and knows nothing of debuggers"},
 		"internal/fingerprint": {nil, "it compares files, and runs none"},
 		"internal/forward":     {nil, "it passes requests on, and does not know the processes that answer them"},
 		"internal/launch":      {nil, "it becomes another program, and must not cost it time"},
+		"internal/lines":       {nil, "it compares texts, and knows nothing of debuggers"},
 		"internal/listener":    {nil, "it opens sockets, and does not serve on them"},
 		"internal/notify":      {nil, "a protocol, and not ours"},
 		"internal/process":     {nil, "it starts and ends processes, and does not know their programs"},
@@ -74,7 +76,7 @@ func importRules() map[string]importRule {
 		"internal/air":     {[]string{"internal/process"}, "it keeps a program running that it neither reads nor steers"},
 		"internal/gobuild": {[]string{"internal/process", "internal/source"}, "one build needs no loop around it"},
 		"internal/report":  {[]string{"internal/source"}, "it prints events, and causes none"},
-		"internal/relay":   {[]string{"internal/dap"}, "it sees the server, the debugger and the loop by interfaces"},
+		"internal/relay":   {[]string{"internal/dap", "internal/filenames", "internal/lines"}, "it sees the server, the debugger and the loop by interfaces"},
 		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},
 		"internal/supervisor": {
 			[]string{
@@ -88,7 +90,8 @@ func importRules() map[string]importRule {
 		},
 		"cmd/devloop": {
 			[]string{
-				"internal/air", "internal/control", "internal/delve", "internal/gobuild", "internal/initialize", "internal/listener",
+				"internal/air", "internal/control", "internal/delve", "internal/filenames", "internal/gobuild", "internal/initialize",
+				"internal/listener",
 				"internal/loop", "internal/process", "internal/relay", "internal/report", "internal/settings", "internal/supervisor",
 			}, "it wires everything together",
 		},
