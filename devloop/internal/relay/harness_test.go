@@ -35,6 +35,7 @@ type harness struct {
 	dir        string // of the program's module, which all tests share
 	original   string // what it begins with in target.go
 	builds     int
+	env        []string // of the server, beside this process's
 	reports    *reports
 	stop       func() // ends the relay, as when the loop ends
 }
@@ -83,6 +84,12 @@ func (r *reports) DebuggerMoved(pid int, _ time.Duration, halted bool) {
 // start runs the first build. When the test ends, nothing is left.
 func start(t *testing.T) *harness {
 	t.Helper()
+	return startIn(t, supervisor.Socket, "")
+}
+
+// startIn is start in another mode, with a variable for a server that suits it.
+func startIn(t *testing.T, mode supervisor.Mode, env string, backends ...string) *harness {
+	t.Helper()
 	testkit.NeedProc(t)
 	dlv := testkit.Delve(t) // which may skip the test
 	sockets, err := listener.Open(t.Context(), []string{"127.0.0.1:0"})
@@ -99,9 +106,12 @@ func start(t *testing.T) *harness {
 	h := &harness{
 		t: t, address: sockets.Addresses()[0], debug: debuggers.Addr().String(), dir: testkit.Module(t), reports: r,
 		supervisor: &supervisor.Supervisor{
-			Starter: starter, Listeners: sockets.Files(), RunDir: run,
+			Starter: starter, Listeners: sockets.Files(), RunDir: run, Mode: mode, Backends: backends,
 			ReadyTimeout: patience, DrainTimeout: patience, StopTimeout: patience, HandoverTimeout: patience, Output: r, Reporter: r,
 		},
+	}
+	if env != "" {
+		h.env = append(h.env, env)
 	}
 	h.supervisor.Init()
 	h.relay = &relay.Relay{
@@ -152,7 +162,7 @@ func (h *harness) delves() []testkit.Proc {
 }
 
 func (h *harness) command() supervisor.Command {
-	return supervisor.Command{Path: filepath.Join(h.dir, "tmp", "server"), Dir: h.dir, Env: os.Environ()}
+	return supervisor.Command{Path: filepath.Join(h.dir, "tmp", "server"), Dir: h.dir, Env: append(os.Environ(), h.env...)}
 }
 
 // source is the file that is debugged, and its line "here" as shifted.
