@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/binary"
+	"io"
 	"net"
 	"sync"
 )
@@ -22,7 +23,7 @@ type frames struct {
 }
 
 // goAwayFrame has no error and the last possible stream (RFC 9113, section 6.8).
-var goAwayFrame = [...]byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}
+const goAwayFrame = "\x00\x00\x08\x07\x00\x00\x00\x00\x00\x7f\xff\xff\xff\x00\x00\x00\x00"
 
 func (f *frames) write(p []byte) (int, error) {
 	f.mu.Lock()
@@ -69,6 +70,6 @@ func (f *frames) say() error {
 		return nil
 	}
 	f.said = true
-	_, err := f.to.Write(goAwayFrame[:])
+	_, err := io.WriteString(f.to, goAwayFrame)
 	return err
 }
