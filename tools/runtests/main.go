@@ -99,9 +99,13 @@ type job struct {
 	beside   bool     // runs while the others that say so do
 }
 
-// besides are the modules that the others stand on. They are tested side by side,
-// since each has tests that wait; the others would disturb each other's measurements.
-var besides = []string{"workspace-server", "devloop"}
+// first are the modules that the others stand on, in the order to test them.
+var first = []string{"workspace-server", "devloop"}
+
+// besideModule has tests that wait, for containers above all, so its jobs run side by
+// side. Those of the others compile programs and start them, and would disturb each
+// other's measurements.
+const besideModule = "workspace-server"
 
 // postgresModule is the module that is tested on Postgres, too.
 const postgresModule = "workspace-server"
@@ -113,7 +117,7 @@ var loadPackages = []string{"e2e/anyserver", "e2e/reload"}
 
 // findModules lists the modules of the repository, in the order to test them.
 func findModules(root string) ([]string, error) {
-	found := slices.Clone(besides)
+	found := slices.Clone(first)
 	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -154,7 +158,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	}
 	var jobs []job
 	for _, module := range modules {
-		cached := job{module: module, flags: slices.Clone(flags), beside: slices.Contains(besides, module)}
+		cached := job{module: module, flags: slices.Clone(flags), beside: module == besideModule}
 		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
 		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1")}
 		if module == "e2e" {
