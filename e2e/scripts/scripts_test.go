@@ -188,6 +188,9 @@ func (r *repo) signalled(script string, signal syscall.Signal, text string, args
 		r.t.Fatal(err)
 	}
 	defer read.Close()
+	if err := read.SetReadDeadline(time.Now().Add(time.Minute)); err != nil { // something may live on
+		r.t.Fatal(err)
+	}
 	cmd.Stdout, cmd.Stderr = write, write
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
