@@ -142,7 +142,7 @@ func findModules(root string) ([]string, error) {
 // planAll plans the tests of all modules.
 func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	// A busy machine may take several times as long as others do.
-	flags := []string{"-timeout=20m"}
+	flags := []string{"-timeout=30m"}
 	switch race, err := raceDetector(ctx); {
 	case err != nil:
 		return nil, err
