@@ -75,7 +75,8 @@ func TestHandOverProtocols(t *testing.T) {
 		{"TLS", http.Server{TLSConfig: secured}, protocols((*http.Protocols).SetHTTP1), "HTTP/1.1", true},
 		{"HTTP/2", http.Server{TLSConfig: secured}, protocols((*http.Protocols).SetHTTP2), "HTTP/2.0", false},
 		{
-			"HTTP/2 without TLS", http.Server{Protocols: protocols((*http.Protocols).SetHTTP1, (*http.Protocols).SetUnencryptedHTTP2)},
+			"HTTP/2 without TLS",
+			http.Server{Protocols: protocols((*http.Protocols).SetHTTP1, (*http.Protocols).SetUnencryptedHTTP2)},
 			protocols((*http.Protocols).SetUnencryptedHTTP2), "HTTP/2.0", true,
 		},
 	}

@@ -105,7 +105,8 @@ func TestPlan(t *testing.T) {
 		{[]Listen{{Kind: Variable, Name: "ADDR"}}, Options{Listen: ":9000"}, "-listen :9000 -setenv ADDR={addr}", "", 0},
 		{
 			[]Listen{{Kind: Flag, Name: "-http", Default: ":8000"}, {Kind: Flag, Name: "-admin", Default: ":8001"}},
-			Options{}, "-listen 127.0.0.1:8000 -listen 127.0.0.1:8001", "-http {addr} -admin {addr2}", 0,
+			Options{},
+			"-listen 127.0.0.1:8000 -listen 127.0.0.1:8001", "-http {addr} -admin {addr2}", 0,
 		},
 		{[]Listen{{Kind: Fixed, Default: ":8080"}}, Options{}, "-listen 127.0.0.1:8081", "", 1},
 		{[]Listen{{Kind: Variable, Name: "PORT", Port: true}, {Kind: Fixed, Default: ":6060"}}, Options{}, "-listen 127.0.0.1:8080", "", 1},

@@ -177,23 +177,28 @@ func TestMisplaced(t *testing.T) {
 		want string
 	}{
 		{
-			"ready on another socket", in(Socket), []string{"SERVE=" + elsewhere, "TOO_EARLY=1"},
+			"ready on another socket", in(Socket),
+			[]string{"SERVE=" + elsewhere, "TOO_EARLY=1"},
 			"sent READY=1, but it does not accept on the socket for HELD that it inherits: it listens on " + port(elsewhere) + " instead",
 		},
 		{
-			"on another address than its own", in(Forward), []string{"SERVE=" + elsewhere},
+			"on another address than its own", in(Forward),
+			[]string{"SERVE=" + elsewhere},
 			"it listens on " + port(elsewhere) + " instead",
 		},
 		{
-			"on another address than -backend says", func(s *Supervisor) { s.Mode, s.Backends = Fixed, []string{other} }, []string{"SERVE=" + elsewhere},
+			"on another address than -backend says", func(s *Supervisor) { s.Mode, s.Backends = Fixed, []string{other} },
+			[]string{"SERVE=" + elsewhere},
 			"it does not listen on " + other + "; it listens on " + port(elsewhere) + " instead",
 		},
 		{
-			"on two others", in(Auto), []string{"SERVE=" + elsewhere, "ALSO=" + other},
+			"on two others", in(Auto),
+			[]string{"SERVE=" + elsewhere, "ALSO=" + other},
 			"say with -backend where each -listen leads",
 		},
 		{
-			"on the loop's", in(Auto), []string{"SERVE=HELD"},
+			"on the loop's", in(Auto),
+			[]string{"SERVE=HELD"},
 			"wants to listen on HELD, which devloop holds: give devloop another address",
 		},
 		{"nowhere", in(Auto), []string{"BEHAVIOUR=never-ready"}, "it listens nowhere: it may accept on the socket that it inherits, or listen on 127.0.0.1:"},

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
+	"devloop/serve"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"time"
-
-	"devloop/serve"
 
 	"workspace-server/internal/a2a"
 	"workspace-server/internal/api"

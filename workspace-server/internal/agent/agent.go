@@ -6,6 +6,7 @@ package agent
 
 import (
 	"context"
+	"devloop/serve"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,8 +18,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"devloop/serve"
 )
 
 const (

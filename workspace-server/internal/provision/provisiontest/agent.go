@@ -4,6 +4,7 @@ package provisiontest
 
 import (
 	"context"
+	"devloop/serve"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +20,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"devloop/serve"
 
 	"workspace-server/internal/provision"
 )
