@@ -33,6 +33,7 @@ import (
 // only an authority of its own vouches for, and which a proxy leads to.
 type network struct {
 	modules, proxy string // addresses, as containers reach them
+	others         string // GOPROXY of this machine, for what the server lacks
 	authority      []byte // its certificate, in PEM
 
 	mutex   sync.Mutex
@@ -56,11 +57,13 @@ func company(t *testing.T) *network {
 	}
 	ip := net.ParseIP(strings.TrimSpace(gateway))
 	n := &network{tunnels: map[string]bool{}}
-	cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	out, err := exec.Command("go", "env", "GOMODCACHE", "GOPROXY").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := http.FileServer(http.Dir(strings.TrimSpace(string(cache)) + "/cache/download"))
+	cache, others, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	n.others = others
+	files := http.FileServer(http.Dir(cache + "/cache/download"))
 	n.modules = serve(t, ip, n.certify(t, ip), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.mutex.Lock()
 		n.asked++
@@ -85,7 +88,7 @@ func (n *network) seen() (asked int, proxied bool) {
 // env is what .env says in that network. What the server lacks comes from elsewhere,
 // also through the proxy.
 func (n *network) env() string {
-	return fmt.Sprintf("GOPROXY=https://%s,https://proxy.golang.org\nHTTPS_PROXY=http://%s\nEXTRA_CA_CERTS=.env.ca.pem\n", n.modules, n.proxy)
+	return fmt.Sprintf("GOPROXY=https://%s,%s\nHTTPS_PROXY=http://%s\nEXTRA_CA_CERTS=.env.ca.pem\n", n.modules, n.others, n.proxy)
 }
 
 // join has a checkout be in that network.
