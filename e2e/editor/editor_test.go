@@ -118,10 +118,10 @@ func TestOneContainer(t *testing.T) {
 	}
 
 	// The same files that make uses, and one that keeps an editor from building.
-	m := regexp.MustCompile(`(?m)^dev\(\) \{\n\t.* set -- -f "\$own" "\$@"\n\tdocker compose(.*) "\$@"\n\}$`).FindStringSubmatch(read(t, "scripts/common"))
+	m := regexp.MustCompile(`(?m)^dev_exec\(\) \{\n\t.* set -- -f "\$own" "\$@"\n\texec docker compose(.*) "\$@"\n\}$`).FindStringSubmatch(read(t, "scripts/common"))
 	developer := regexp.MustCompile(`(?m)^own=(\S+)$`).FindStringSubmatch(read(t, "scripts/common"))
 	if m == nil || developer == nil {
-		t.Fatal("scripts/common has no function dev that calls docker compose, with the developer's own file")
+		t.Fatal("scripts/common has no function dev_exec that calls docker compose, with the developer's own file")
 	}
 	m[1] += " -f " + developer[1]
 	var want []string

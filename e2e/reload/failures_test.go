@@ -190,7 +190,9 @@ func exitAfterReady(t *testing.T, l *loop.Loop) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// It ends when it has been seen to serve, however long its start takes.
+		// It ends once the loop says that it serves, however long its start takes: the
+		// server answers a little earlier.
+		before := l.Process.Out.End()
 		const end = "workspace-server/planted-end"
 		save(t, l, planted, mainWith("os time", fmt.Sprintf(`go func() {
 		for _, err := os.Stat(%q); err != nil; _, err = os.Stat(%[1]q) {
@@ -200,6 +202,7 @@ func exitAfterReady(t *testing.T, l *loop.Loop) {
 		os.Exit(4)
 	}()`, l.Root()+"/"+end)), checkout.InPlace)
 		save(t, l, loop.Health, text, checkout.InPlace)
+		await(t, l, before, loop.Reloaded)
 		awaitVersion(t, l, bad)
 		save(t, l, end, "", checkout.InPlace)
 		await(t, l, from, regexp.MustCompile(`^the server \(pid \d+\) died: exit status 4; rolling back to the previous build$`))

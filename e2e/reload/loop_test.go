@@ -75,14 +75,13 @@ func many(n int, full bool) int {
 	return min(n, few)
 }
 
+// Not beside TestContainer: the load of one would slow down the builds of the other.
 func TestHost(t *testing.T) {
-	t.Parallel()
 	run(t, loop.Host)
 }
 
 func TestContainer(t *testing.T) {
 	engine.Need(t)
-	t.Parallel()
 	run(t, loop.Container)
 }
 

@@ -54,7 +54,7 @@ func TestDev(t *testing.T) {
 		upLines     = composeUp + "build platform\n" + composeUp + up
 		followLines = composeUp + "build platform\nthe loop runs already; Ctrl-C only ends this view of it, 'make down' stops it\n" +
 			"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml exec -T platform devloop status -line\n" +
-			"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml logs --follow --no-log-prefix --tail 10 platform\n"
+			"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml logs --follow --no-log-prefix --since NOW platform\n"
 	)
 	for _, test := range []struct {
 		name    string
@@ -127,6 +127,12 @@ func TestDev(t *testing.T) {
 			},
 		},
 		{
+			name: "running already, and the loop is not up yet", docker: strings.Replace(dockerRunning, "*) echo \"", `*" devloop status -line") exit 1 ;;`+"\n*) echo \"", 1),
+			prepare: func(r *repo) { r.write(".env", "COMPOSE_PROJECT_NAME=mine\n") },
+			want: composeUp + "build platform\nthe loop runs already; Ctrl-C only ends this view of it, 'make down' stops it\n" +
+				"docker compose -f docker-compose.yml -f docker-compose.dev.yml -f docker-compose.override.yml logs --follow --no-log-prefix --tail 10 platform\n",
+		},
+		{
 			name: "running already, with another image", docker: strings.Replace(dockerRunning, `| "image`, `) echo sha256:0; exit ;; "image`, 1),
 			prepare: func(r *repo) { r.write(".env", "COMPOSE_PROJECT_NAME=mine\n") },
 			want: strings.Replace(followLines, "platform\n",
@@ -169,6 +175,7 @@ func TestDev(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, r *repo) {
+				r.command("date", "echo NOW")
 				if test.docker != "" {
 					r.command("docker", test.docker)
 				}
@@ -326,7 +333,7 @@ func TestCheck(t *testing.T) {
 		// It builds programs that find nothing.
 		quietGo = `[ "$1" = install ] || exit 0
 mkdir -p "$GOBIN"
-for name in gofumpt staticcheck; do
+for name in gofumpt staticcheck gopls; do
 	printf '#!%s\n' "$(command -v sh)" >"$GOBIN/$name"
 	chmod +x "$GOBIN/$name"
 done`
@@ -338,7 +345,7 @@ done`
 	)
 	modules := ""
 	for _, module := range goModules {
-		for _, tool := range []string{"go vet", "staticcheck", "go mod tidy"} {
+		for _, tool := range []string{"go vet", "staticcheck", "gopls check", "go mod tidy"} {
 			modules += "ok  " + module + ": " + tool + "\n"
 		}
 	}
@@ -558,11 +565,12 @@ func TestRebuild(t *testing.T) {
 					test.prepare(r)
 				}
 				out, code := r.run("rebuild")
+				want := test.want
 				if code == 0 {
-					test.want += build + composeUp + "up "
+					want += build + composeUp + "up "
 				}
-				if !strings.HasPrefix(out, test.want) || code != test.code || code != 0 && strings.Contains(out, "removing") {
-					t.Errorf("exit %d\n%s\nwant exit %d\n%s", code, out, test.code, test.want)
+				if !strings.HasPrefix(out, want) || code != test.code || code != 0 && strings.Contains(out, "removing") {
+					t.Errorf("exit %d\n%s\nwant exit %d\n%s", code, out, test.code, want)
 				}
 			})
 		})

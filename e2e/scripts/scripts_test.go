@@ -18,7 +18,7 @@ import (
 
 // utilities are what a script may count on, on every Unix.
 var utilities = strings.Fields(`awk basename cat chmod chown cksum cmp cp cut dirname grep head id ls mkdir mktemp
-	mv od rm sed sh sleep sort tail tr true uname`)
+	mv od rm sed sh sleep sort tail tr true uname xargs`)
 
 // shells gives the command line of each shell to test with. They differ in
 // what they allow beyond POSIX; macOS has an old bash as sh, Debian dash.

@@ -238,8 +238,8 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// TestInterrupt: an interrupt ends the tests and what they started, and those get
-// to clean up.
+// TestInterrupt: an interrupt ends the tests and what they started, those get to
+// clean up, and no more are begun.
 func TestInterrupt(t *testing.T) {
 	const sleeps = `package p
 
@@ -258,26 +258,26 @@ func TestA(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	os.WriteFile("../started.new", []byte(fmt.Sprint(os.Getpid(), " ", child.Process.Pid)), 0o644)
-	os.Rename("../started.new", "../started")
+	os.WriteFile("started.new", []byte(fmt.Sprint(os.Getpid(), " ", child.Process.Pid)), 0o644)
+	os.Rename("started.new", "started")
 	<-interrupted
-	os.WriteFile("../cleaned", nil, 0o644)
+	os.WriteFile("cleaned", nil, 0o644)
 }
 `
 	root := repository(t, map[string]string{
 		"workspace-server/go.mod":      "module workspace-server\n\ngo 1.26\n",
-		"workspace-server/p/p_test.go": sleeps, "devloop/p/p_test.go": sleeps,
-		"e2e/go.mod": "module e2e\n\ngo 1.26\n", "e2e/p_test.go": head + `func TestA(t *testing.T) { t.Fatal("it ran") }`,
+		"workspace-server/a/a_test.go": sleeps, "workspace-server/b/b_test.go": sleeps,
+		"devloop/p/p_test.go": head + `func TestA(t *testing.T) { t.Fatal("it ran") }`,
 	})
 	cmd, out := program(t, root)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	var pids []string
-	poll(t, "both modules are tested", func() bool {
+	poll(t, "both packages are tested", func() bool {
 		pids = nil
-		for _, module := range []string{"workspace-server", "devloop"} {
-			b, _ := os.ReadFile(filepath.Join(root, module, "started"))
+		for _, dir := range []string{"a", "b"} {
+			b, _ := os.ReadFile(filepath.Join(root, "workspace-server", dir, "started"))
 			pids = append(pids, strings.Fields(string(b))...)
 		}
 		return len(pids) == 4
@@ -296,9 +296,9 @@ func TestA(t *testing.T) {
 		}
 		poll(t, "process "+pid+" is gone", func() bool { return gone(n) })
 	}
-	for _, module := range []string{"workspace-server", "devloop"} {
-		if _, err := os.Stat(filepath.Join(root, module, "cleaned")); err != nil {
-			t.Errorf("the test of %s did not clean up: %v", module, err)
+	for _, dir := range []string{"a", "b"} {
+		if _, err := os.Stat(filepath.Join(root, "workspace-server", dir, "cleaned")); err != nil {
+			t.Errorf("the test of workspace-server/%s did not clean up: %v", dir, err)
 		}
 	}
 }

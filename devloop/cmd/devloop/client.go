@@ -187,7 +187,7 @@ func notice(ctx context.Context, args []string, getenv func(string) string, std 
 func status(ctx context.Context, args []string, getenv func(string) string, std streams) error {
 	f := flag.NewFlagSet("devloop status", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	line := f.Bool("line", false, "print only the line that says what serves")
+	line := f.Bool("line", false, "print in a line what serves, and in another why the latest edit does not")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(std.out, "usage: devloop status [-line]")
@@ -203,8 +203,8 @@ func status(ctx context.Context, args []string, getenv func(string) string, std 
 		return err
 	}
 	if *line {
-		fmt.Fprintln(std.out, report.NowServing(reply.State.Announce, reply.State.PID))
-		return nil
+		_, err := fmt.Fprint(std.out, report.Now(reply.State.Announce, reply.State.PID, reply.State.Failure))
+		return err
 	}
 	enc := json.NewEncoder(std.out)
 	enc.SetIndent("", "  ")

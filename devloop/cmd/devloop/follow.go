@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"devloop/internal/control"
 	"devloop/internal/report"
@@ -17,7 +16,7 @@ func follow(ctx context.Context, args []string, getenv func(string) string, std 
 		fmt.Fprintln(std.out, "usage: devloop follow")
 		return nil
 	}
-	var place []string // at first: the last lines
+	var place []string // at first: how it stands
 	for {
 		reply, err := ask(ctx, getenv, control.Follow, place)
 		switch {
@@ -36,18 +35,14 @@ func follow(ctx context.Context, args []string, getenv func(string) string, std 
 	}
 }
 
-// printed answers one question of follow. The first answer begins with what
-// serves, which may have been printed long ago.
+// printed answers one question of follow. The first answer is how it stands: the
+// lines that told it may have been printed long ago.
 func (a *answerer) printed(ctx context.Context, args []string) control.Reply {
-	const lines = 10 // that were printed before
 	p := a.printer
 	if len(args) == 0 {
-		text, next := p.Tail(lines)
-		now := report.NowServing(a.options.announce, a.server.Serving()) + "\n"
-		if !strings.Contains(text, now) {
-			text = now + text
-		}
-		return control.Reply{Text: text, Next: next}
+		next := p.End()
+		s := a.loop.Status()
+		return control.Reply{Text: report.Now(a.options.announce, s.PID, s.Failure), Next: next}
 	}
 	place, err := strconv.ParseInt(args[0], 10, 64)
 	if err != nil {

@@ -1,9 +1,6 @@
 package report
 
-import (
-	"bytes"
-	"context"
-)
+import "context"
 
 // kept is how many bytes a terminal that comes later can still see.
 const kept = 64 << 10
@@ -33,24 +30,11 @@ func (p *past) since(place int64) string {
 	return string(p.text[int64(len(p.text))-max(n, 0):])
 }
 
-// tail returns the last lines.
-func (p *past) tail(lines int) string {
-	rest := bytes.TrimSuffix(p.text, []byte("\n"))
-	for range lines {
-		i := bytes.LastIndexByte(rest, '\n')
-		if i < 0 {
-			return string(p.text)
-		}
-		rest = rest[:i]
-	}
-	return string(p.text[len(rest)+1:])
-}
-
-// Tail returns the last lines that were printed, and the place after them.
-func (p *Printer) Tail(lines int) (text string, end int64) {
+// End returns the place after what was printed.
+func (p *Printer) End() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.past.tail(lines), p.past.end
+	return p.past.end
 }
 
 // Since returns what was printed after a place, waiting until there is

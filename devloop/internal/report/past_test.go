@@ -8,33 +8,6 @@ import (
 	"testing/synctest"
 )
 
-func TestTail(t *testing.T) {
-	tests := []struct {
-		printed string
-		lines   int
-		want    string
-	}{
-		{"", 2, ""},
-		{"a\n", 2, "a\n"},
-		{"a\nb\n", 2, "a\nb\n"},
-		{"a\nb\nc\n", 2, "b\nc\n"},
-		{"a\nb\nunfinished", 2, "b\nunfinished"},
-		{"a\n\n\n", 2, "\n\n"},
-		{"a\nb\n", 0, ""},
-		{strings.Repeat("x", kept) + "\nlast\n", 1, "last\n"},
-		{"gone\n" + strings.Repeat("x", kept), 5, strings.Repeat("x", kept)},
-	}
-	for _, tt := range tests {
-		p := New(io.Discard, "/", "/")
-		_, _ = p.Write([]byte(tt.printed))
-		got, end := p.Tail(tt.lines)
-		if got != tt.want || end != int64(len(tt.printed)) {
-			t.Errorf("Tail(%d) of %d bytes that end in %.20q = %.20q (%d bytes), %d; want %.20q (%d bytes) and the end",
-				tt.lines, len(tt.printed), tt.printed[max(0, len(tt.printed)-20):], got, len(got), end, tt.want, len(tt.want))
-		}
-	}
-}
-
 func TestSince(t *testing.T) {
 	p := New(io.Discard, "/", "/")
 	_, _ = p.Write([]byte("one\n"))
@@ -60,7 +33,7 @@ func TestSince(t *testing.T) {
 func TestSinceWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(io.Discard, "/", "/")
-		_, place := p.Tail(1)
+		place := p.End()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		got := make(chan string, 3)

@@ -59,7 +59,7 @@ func TestBuilding(t *testing.T) {
 		if got := out.String(); got != tt.want {
 			t.Errorf("%s: printed %q\nwant %q", tt.name, got, tt.want)
 		}
-		if got, _ := p.Tail(100); got != tt.kept {
+		if got, _ := p.Since(t.Context(), 0); got != tt.kept {
 			t.Errorf("%s: kept %q, want %q", tt.name, got, tt.kept)
 		}
 	}

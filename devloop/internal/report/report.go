@@ -77,6 +77,16 @@ func NowServing(announce string, pid int) string {
 	return fmt.Sprintf("serving  %s(pid %d)", announce, pid)
 }
 
+// Now returns what someone must know who looks at the loop later: what serves, and
+// why the latest build or start failed, if it did.
+func Now(announce string, pid int, failure string) string {
+	text := NowServing(announce, pid) + "\n"
+	if failure != "" {
+		text += "the latest edit does not serve: " + strings.TrimRight(failure, "\n") + "\n"
+	}
+	return text
+}
+
 // Reloaded tells that a new build serves, and whether a newer edit is already there.
 func (p *Printer) Reloaded(t Timing, changes []source.Change, newer bool) {
 	line := fmt.Sprintf("reloaded in %ss  (detect %s, build %s, start %s, swap %s)%s", seconds(t.total()),
