@@ -506,9 +506,19 @@ func TestUp(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("make down leaves %v", left)
 	}
+	// The loop has other data, and other tokens.
+	if err := l.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if status, body, err := load.GetAs(ctx, token, l.Addr(), "/v1/workspaces?limit=1"); err != nil || status != 401 {
+		t.Errorf("GET /v1/workspaces of the loop, as in production: status %d, %v: %s, want 401", status, err, body)
+	}
+	if _, err := l.Interrupt(ctx); err != nil {
+		t.Fatal(err)
+	}
 	up()
 	status, body, err = load.GetAs(ctx, token, l.Addr(), "/v1/workspaces?limit=1")
 	if err != nil || status != 200 || !strings.Contains(string(body), "ws_") {
-		t.Errorf("GET /v1/workspaces after down and up: status %d, %v: %s, want what was made before", status, err, body)
+		t.Errorf("GET /v1/workspaces after down, make dev and up: status %d, %v: %s, want what was made before", status, err, body)
 	}
 }

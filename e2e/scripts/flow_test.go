@@ -161,8 +161,13 @@ func TestDev(t *testing.T) {
 			want:   "building the dev image; this takes some minutes, once\nno such host\n",
 		},
 		{
-			name: "database of another .env", docker: strings.Replace(dockerUp, "exit 1", "", 1), code: 1,
+			name: "database of another .env", docker: strings.Replace(dockerUp, `"volume inspect "*)`, `"volume inspect "*_dev-database) ;;`+"\n"+`"volume inspect "*)`, 1), code: 1,
 			want: "dev: the database of this checkout has the password of an .env that is gone: put that file back, or run 'make rebuild' for a clean database\n",
+		},
+		{
+			name: "production's database of another .env", docker: strings.Replace(dockerUp, "exit 1", "", 1), code: 1,
+			prepare: func(r *repo) { r.command("cksum", "echo 255 1") }, // the project has its name by this
+			want:    "dev: production's database has the password of an .env that is gone: put that file back, or delete the database with 'docker volume rm workspace-000000ff_database'\n",
 		},
 		{
 			name: "junk in .env", docker: dockerUp, prepare: func(r *repo) { r.write(".env", "junk\n") },

@@ -6,6 +6,7 @@ package scripts_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +144,9 @@ func (r *repo) program(path, lines string) {
 	// for writing, and this one could not be run (execve(2), ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // a utility is a link to the real one
+		r.t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
 		r.t.Fatal(err)
 	}
