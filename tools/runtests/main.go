@@ -85,6 +85,9 @@ main; on main what is not pushed. If that is nothing, the last commit.`)
 		}
 	}
 	if err := runJobs(ctx, r, jobs); err != nil {
+		if ctx.Err() != nil {
+			_ = r.summary() // of what was tested until then
+		}
 		return err
 	}
 	return r.summary()
