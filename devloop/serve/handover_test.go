@@ -55,7 +55,12 @@ func (s *shared) listener() net.Listener {
 // for Serve to return.
 func (s *shared) start(handler http.Handler) (*Server, func()) {
 	s.t.Helper()
-	srv := New(&http.Server{Handler: handler, ErrorLog: discard()})
+	return s.startServer(&http.Server{Handler: handler, ErrorLog: discard()})
+}
+
+func (s *shared) startServer(server *http.Server) (*Server, func()) {
+	s.t.Helper()
+	srv := New(server)
 	ln := s.listener()
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
@@ -222,7 +227,7 @@ func TestHandOver(t *testing.T) {
 	for round := 1; round <= rounds; round++ {
 		before := l.count.Load()
 		next, waitNext := socket.start(echo(round))
-		if err := server.Drain(within(t, 10*time.Second)); err != nil {
+		if err := server.Drain(within(t, time.Minute)); err != nil {
 			t.Errorf("round %d: Drain = %v", round, err)
 		}
 		wait()
@@ -234,7 +239,7 @@ func TestHandOver(t *testing.T) {
 	if err := l.close(); err != nil {
 		t.Errorf("of %d requests some failed: %v", l.count.Load(), err)
 	}
-	if err := server.Drain(within(t, 10*time.Second)); err != nil {
+	if err := server.Drain(within(t, time.Minute)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	wait()
@@ -261,7 +266,7 @@ func TestRestedClientReachesTheNextServer(t *testing.T) {
 		t.Fatalf("server %s answers, want 1", got)
 	}
 	next, waitNext := socket.start(echo(2))
-	if err := old.Drain(within(t, 10*time.Second)); err != nil {
+	if err := old.Drain(within(t, time.Minute)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	waitOld()
@@ -269,7 +274,7 @@ func TestRestedClientReachesTheNextServer(t *testing.T) {
 		t.Errorf("server %s answers after the drain, want 2", got)
 	}
 	client.CloseIdleConnections()
-	if err := next.Drain(within(t, 10*time.Second)); err != nil {
+	if err := next.Drain(within(t, time.Minute)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	waitNext()
@@ -294,7 +299,7 @@ func TestDrainOfABlockingSocket(t *testing.T) {
 	if err := resp.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Drain(within(t, 10*time.Second)); err != nil {
+	if err := server.Drain(within(t, time.Minute)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	wait()

@@ -76,7 +76,7 @@ func (s *Server) goAway() {
 	}
 	s.mu.Unlock()
 	for _, f := range plain {
-		f.goAway()
+		go f.goAway() // its client may not read, and writing takes as long then
 	}
 	// It has neither listeners nor HTTP/1 connections to wait for.
 	last := func() { _ = s.http2.Shutdown(context.Background()) }

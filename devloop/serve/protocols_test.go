@@ -405,6 +405,11 @@ func TestUpgradeDuringTheDrain(t *testing.T) {
 	}))
 	c := dial(t, socket.addr())
 	c.send(get[:5])
+	other := dial(t, socket.addr())
+	other.send(get)
+	if _, err := http.ReadResponse(other.r, nil); err != nil { // so c was accepted, which came before it
+		t.Fatal(err)
+	}
 	result := drain(t, server, 20*time.Second)
 	c.send(get[5:])
 	resp, err := http.ReadResponse(c.r, nil)
@@ -432,6 +437,57 @@ func TestCopied(t *testing.T) {
 	if to.TLSConfig == from.TLSConfig {
 		t.Error("the copy shares the TLS configuration, to which net/http adds")
 	}
+}
+
+// TestStopDoesNotWaitForAClient that reads nothing of an endless answer over HTTP/2
+// without TLS: the others must be told to go.
+func TestStopDoesNotWaitForAClient(t *testing.T) {
+	socket := newShared(t)
+	begun := make(chan bool)
+	server, wait := socket.startServer(&http.Server{
+		Protocols: protocols((*http.Protocols).SetHTTP1, (*http.Protocols).SetUnencryptedHTTP2),
+		ErrorLog:  discard(),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begun <- true
+			for p := make([]byte, 1<<20); ; {
+				if _, err := w.Write(p); err != nil {
+					return
+				}
+			}
+		}),
+	})
+	c := dial(t, socket.addr())
+	const window = "\x7f\x00\x00\x00" // nearly all that RFC 9113, section 6.9.1, allows
+	c.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
+		"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04" + window + // SETTINGS_INITIAL_WINDOW_SIZE
+		"\x00\x00\x04\x08\x00\x00\x00\x00\x00" + window + // WINDOW_UPDATE of the connection
+		"\x00\x00\x06\x01\x05\x00\x00\x00\x01\x82\x84\x86\x41\x01x") // HEADERS of GET / at x
+	<-begun
+	var f *frames
+	for stuck := 0; stuck < 50; stuck++ { // until a frame waits for the client
+		server.mu.Lock()
+		for c := range server.conns {
+			f = c.frames.Load()
+		}
+		server.mu.Unlock()
+		if f == nil || f.mu.TryLock() {
+			if stuck = -1; f != nil {
+				f.mu.Unlock()
+			}
+		}
+		<-time.After(time.Millisecond)
+	}
+	stopped := make(chan struct{})
+	go func() { server.Stop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Error("Stop waits for a client that reads nothing")
+	}
+	if err := server.Drain(within(t, 10*time.Millisecond)); err == nil {
+		t.Error("Drain = nil, want that the client was cut")
+	}
+	wait()
 }
 
 // The boundary between two frames is found however they are cut into writes.

@@ -102,7 +102,8 @@ func TestNothingIsLost(t *testing.T) {
 			if got.Failed > 0 {
 				t.Errorf("%d of %d requests were lost, want 0: %q", got.Failed, got.Requests, got.Failures)
 			}
-			if most := 1 + got.Requests/10_000; got.Rested > most {
+			const clients = 16 // all of them rest at once if the machine stalls
+			if most := clients + got.Requests/10_000; got.Rested > most {
 				t.Errorf("%d of %d requests failed after a long rest, want at most %d", got.Rested, got.Requests, most)
 			}
 			if after := l.status().Reloads - before.Reloads; after != *reloads {

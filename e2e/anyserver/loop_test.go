@@ -32,7 +32,7 @@ func build(t *testing.T, dir, output, pkg string, flags ...string) {
 	}
 	args := append([]string{"go", "build", "-buildvcs=false", "-o", output}, flags...)
 	o := command.Options{Dir: dir, Env: []string{"GOWORK=off", "GOFLAGS=", cgo}}
-	if code, out, err := command.Run(janitor.Within(t, 5*time.Minute), o, append(args, pkg)...); err != nil || code != 0 {
+	if code, out, err := command.Run(janitor.Within(t, 20*time.Minute), o, append(args, pkg)...); err != nil || code != 0 {
 		t.Fatalf("go build %s: exit code %d, %v\n%s", pkg, code, err, out)
 	}
 }
@@ -51,6 +51,9 @@ type loop struct {
 	runs    int
 }
 
+// pace is the time between two questions to the loop.
+const pace = 50 * time.Millisecond
+
 // start serves the first of two versions of a server.
 func start(t *testing.T, bin string, c cell) *loop {
 	t.Helper()
@@ -63,7 +66,7 @@ func start(t *testing.T, bin string, c cell) *loop {
 		t.Fatal(err)
 	}
 	l := &loop{
-		t: t, ctx: janitor.Within(t, 5*time.Minute), c: c, devloop: filepath.Join(bin, "devloop"),
+		t: t, ctx: janitor.Within(t, 20*time.Minute), c: c, devloop: filepath.Join(bin, "devloop"),
 		backend: fmt.Sprintf("127.0.0.1:%d", ports[2]),
 		options: command.Options{Dir: dir, Run: filepath.Base(dir), Env: []string{"XDG_RUNTIME_DIR=" + dir}},
 	}
@@ -107,6 +110,7 @@ func start(t *testing.T, bin string, c cell) *loop {
 		if l.ctx.Err() != nil {
 			t.Fatalf("the loop does not start; it printed\n%s", terminal.Format(l.up.Out.Since(0)))
 		}
+		<-time.After(pace)
 	}
 	l.swap("^serving  ")
 	return l
@@ -125,6 +129,7 @@ func (l *loop) reload() {
 		if l.ctx.Err() != nil {
 			l.t.Fatalf("servers that were replaced do not end: %+v; the loop printed\n%s", l.status(), terminal.Format(l.up.Out.Since(0)))
 		}
+		<-time.After(pace)
 	}
 	l.swap("^reloaded in ")
 }

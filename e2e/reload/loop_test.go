@@ -87,7 +87,7 @@ func TestContainer(t *testing.T) {
 
 // run goes through the life of a loop: from a clean clone to nothing left.
 func run(t *testing.T, kind loop.Kind) {
-	ctx := within(t, 15*time.Minute)
+	ctx := within(t, 28*time.Minute)
 	l := loop.ForTest(ctx, t, cleaner, kind)
 	began := time.Now()
 	if err := l.Start(ctx); err != nil {

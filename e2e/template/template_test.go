@@ -122,6 +122,7 @@ func TestContainer(t *testing.T) {
 		if text == "hello 2" {
 			break
 		}
+		<-time.After(10 * time.Millisecond)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	compose("down", "--volumes", "--timeout", "30")

@@ -163,7 +163,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	for _, module := range modules {
 		cached := job{module: module, flags: slices.Clone(flags), beside: module == besideModule}
 		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
-		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1")}
+		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1", "-timeout=60m")}
 		if module == "e2e" {
 			// They often wait for containers: two packages at once keep two cores busy,
 			// and no more than that, so nothing times out.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"devloop/internal/air"
 	"devloop/internal/initialize"
 )
 
@@ -70,21 +71,12 @@ func person(file *os.File) bool {
 
 // needConfiguration explains "devloop init" if air is run as it is by default, and the
 // module has no configuration for it.
-func needConfiguration(dir string, air []string) error {
-	name := initialize.Config
-	for i, arg := range air[1:] {
-		if arg == "-c" && i+2 < len(air) {
-			name = air[i+2]
-		}
-	}
-	if filepath.Base(air[0]) != "air" {
+func needConfiguration(dir string, command []string) error {
+	if filepath.Base(command[0]) != "air" {
 		return nil // another watcher
 	}
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, name)
-	}
-	if _, err := os.Stat(path); err == nil || name == initialize.Config && exists(filepath.Join(dir, ".air.conf")) {
+	path := air.ConfigPath(command, dir)
+	if exists(path) || path == filepath.Join(dir, initialize.Config) && exists(filepath.Join(dir, ".air.conf")) {
 		return nil
 	}
 	return fmt.Errorf("%s is missing, which tells air what to build and to run: 'devloop init' writes it for this module", path)

@@ -126,6 +126,7 @@ func up(ctx context.Context, args []string, getenv func(string) string, std stre
 	// their parent-death signal.
 	hard, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	server.End(hard)
 	reloads.Close() // before the sockets, which a new process would miss
 	sockets.Close()
 	debugging.Wait() // a process that a debugger has stopped could not drain

@@ -59,6 +59,11 @@ func (k *Keeper) Config() (Config, error) {
 	return c, nil
 }
 
+// ConfigPath returns where a command line of air, run in dir, finds its configuration.
+func ConfigPath(command []string, dir string) string {
+	return (&Keeper{Command: command, Dir: dir}).configPath()
+}
+
 // configPath returns where air finds its configuration.
 func (k *Keeper) configPath() string {
 	path := ""

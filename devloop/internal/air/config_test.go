@@ -105,7 +105,11 @@ func TestEditedConfig(t *testing.T) {
 	k.Dir = t.TempDir()
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(k.Dir, ".air.toml"), []byte(text), 0o644); err != nil {
+		fresh := filepath.Join(k.Dir, "fresh") // no look sees half of it
+		if err := os.WriteFile(fresh, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(fresh, filepath.Join(k.Dir, ".air.toml")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -323,9 +323,15 @@ func TestWaitingClientLeaves(t *testing.T) {
 // TestHalfClosedClient still gets its answer, as from net/http itself.
 func TestHalfClosedClient(t *testing.T) {
 	p := start(t, forward.Options{})
-	p.serve(text("hello"))
+	began := make(chan bool, 1)
+	p.serve(func(w http.ResponseWriter, r *http.Request) {
+		began <- true
+		<-r.Context().Done() // which is how net/http understands it
+		io.WriteString(w, "hello")
+	})
 	client := dial(t, p.addr)
 	client.send("GET / HTTP/1.0\r\n\r\n")
+	testkit.Within(t, "the request", began)
 	client.CloseWrite()
 	if got, err := client.rest(); !strings.HasSuffix(got, "\r\n\r\nhello") || err != nil {
 		t.Errorf("got %q, %v, want hello", got, err)
@@ -427,7 +433,11 @@ func TestBackendClosesIdleConnections(t *testing.T) {
 				if limit > 100*time.Millisecond && i == 8 {
 					break
 				}
-				method := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch}[i%4]
+				methods := []string{http.MethodGet, http.MethodPut}
+				if limit > 250*time.Millisecond { // else one that cannot be sent twice may cross the closing
+					methods = append(methods, http.MethodPost, http.MethodPatch)
+				}
+				method := methods[i%len(methods)]
 				req, err := http.NewRequest(method, "http://"+p.addr, io.NopCloser(strings.NewReader("x")))
 				if err != nil {
 					t.Fatal(err)
@@ -469,9 +479,14 @@ func TestRetry(t *testing.T) {
 				}
 			}))
 			client := dial(t, p.addr)
-			for _, want := range []string{"200", c.want} {
+			began := time.Now()
+			for i, want := range []string{"200", c.want} {
 				client.send(c.method + " / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
-				if h := client.head(); !strings.HasPrefix(h, "HTTP/1.1 "+want) {
+				h := client.head()
+				if i == 1 && conns.Load() == 2 && time.Since(began) > 200*time.Millisecond {
+					want = "200" // the connection had been idle for too long to be used
+				}
+				if !strings.HasPrefix(h, "HTTP/1.1 "+want) {
 					t.Errorf("%s = %q, want %s", c.method, h, want)
 				}
 			}
@@ -518,15 +533,17 @@ func TestEnd(t *testing.T) {
 	idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	idle.head()
 	idle.expect("done")
+	waiting := dial(t, p.addr)
+	waiting.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	waiting.head()
+	waiting.expect("done")
 	slow := make(chan string, 1)
 	go func() { slow <- get(p.addr, "/slow") }()
 	testkit.Within(t, "the slow request", began)
 	p.Switch(nil)
 	waits := make(chan string, 1)
-	go func() { waits <- get(p.addr, "/") }()
-	waiting := dial(t, p.addr)
-	waiting.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	time.Sleep(20 * time.Millisecond) // no matter if it is not waiting yet
+	go func() { waits <- get(p.addr, "/") }()         // refused, or not even accepted
+	waiting.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n") // no matter if it is not waiting yet
 	served := p.stop()
 	if h := waiting.head(); !strings.HasPrefix(h, "HTTP/1.1 503 ") {
 		t.Errorf("the waiting request got %q, want 503", h)

@@ -11,11 +11,14 @@ type readError struct{ error }
 
 func (e readError) Unwrap() error { return e.error }
 
-// copyBody writes first, which may be empty, and then a body of which in has
-// the beginning. Nothing is held back: what was read is written before more is
-// read.
-func copyBody(dst, src *net.TCPConn, in *buffer, first []byte, length int64) error {
+// copyBody writes first, unless it is nil, and then a body of which in has the
+// beginning. Nothing is held back: what was read is written before more is read.
+// First may grow.
+func copyBody(dst, src *net.TCPConn, in *buffer, first *[]byte, length int64) error {
 	defer in.shrink()
+	if length-int64(in.len()) > smallBuffer {
+		in.grow()
+	}
 	for c := (chunks{}); ; {
 		n, done := in.len(), false
 		switch {
@@ -30,10 +33,11 @@ func copyBody(dst, src *net.TCPConn, in *buffer, first []byte, length int64) err
 			done = length == 0
 		}
 		p := in.take(n)
-		if len(first) > 0 {
+		if first != nil {
 			if n <= smallBuffer {
-				p = append(first, p...)
-			} else if _, err := dst.Write(first); err != nil {
+				*first = append(*first, p...)
+				p = *first
+			} else if _, err := dst.Write(*first); err != nil {
 				return err
 			}
 			first = nil

@@ -21,6 +21,7 @@ type buffer struct {
 	r, w  int
 	pool  *pool
 	large *[largeBuffer]byte // the pool's, if space is that
+	small []byte             // set aside while space is larger
 }
 
 // A pool has the large buffers that nobody uses, since who needs one often needs
@@ -64,6 +65,9 @@ func (b *buffer) fill(src io.Reader) (int, error) {
 
 // use replaces the buffer's memory, and keeps its contents.
 func (b *buffer) use(space []byte, large *[largeBuffer]byte) {
+	if len(b.space) == smallBuffer {
+		b.small = b.space
+	}
 	b.w = copy(space, b.bytes())
 	b.r, b.space = 0, space
 	if b.large != nil {
@@ -78,19 +82,31 @@ func (b *buffer) read(src io.Reader) error {
 	n, err := b.fill(src)
 	switch {
 	case b.large == nil && n == len(b.space) && n < largeBuffer:
-		l := b.pool.get()
-		b.use(l[:], l)
+		b.grow()
 	case n < smallBuffer:
 		b.shrink()
 	}
 	return err
 }
 
+// grow takes a large buffer, unless it has one.
+func (b *buffer) grow() {
+	if b.large == nil {
+		l := b.pool.get()
+		b.use(l[:], l)
+	}
+}
+
 // shrink gives memory back, if the contents allow it.
 func (b *buffer) shrink() {
-	if len(b.space) > smallBuffer && b.len() <= smallBuffer {
-		b.use(make([]byte, smallBuffer), nil)
+	if len(b.space) <= smallBuffer || b.len() > smallBuffer {
+		return
 	}
+	small := b.small
+	if b.small = nil; small == nil {
+		small = make([]byte, smallBuffer)
+	}
+	b.use(small, nil)
 }
 
 // head reads until the buffer begins with a whole head, and returns it with its

@@ -34,7 +34,7 @@ type client struct {
 }
 
 func newClient(p *Proxy, conn *net.TCPConn) *client {
-	c := &client{proxy: p, conn: conn, origin: origin(conn)}
+	c := &client{proxy: p, conn: conn}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.watch.client, c.in.pool = c, &p.pool
 	return c
@@ -48,6 +48,7 @@ func (c *client) serve() {
 	defer c.cancel()
 	defer c.conn.Close()
 	defer c.drop()
+	c.origin = origin(c.conn)
 	c.await()
 	if _, err := c.in.fill(c.conn); err != nil {
 		return

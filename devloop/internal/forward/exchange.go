@@ -30,11 +30,14 @@ func (c *client) exchange(req *request) bool {
 		var u *upload
 		if _, err = c.up.conn.Write(c.out); err == nil && !whole {
 			c.watch.stop()
-			u = c.startUpload(req)
+			u = c.startUpload(req.length)
 		}
 		again, err := c.answer(req, u, err)
 		c.carry(nil)
 		fresh := c.up.used.IsZero()
+		if errors.Is(err, errStale) && !fresh {
+			b.distrust(c.up.idle)
+		}
 		if again.backend {
 			c.up.used = time.Now()
 		}
@@ -134,12 +137,12 @@ func (u *upload) state() (done, whole bool) {
 	}
 }
 
-func (c *client) startUpload(req *request) *upload {
+func (c *client) startUpload(length int64) *upload {
 	u := &upload{done: make(chan struct{})}
 	up := c.up
 	go func() {
 		defer close(u.done)
-		err := copyBody(up.conn, c.conn, &c.in, nil, req.length)
+		err := copyBody(up.conn, c.conn, &c.in, nil, length)
 		var read readError
 		switch {
 		case err == nil:
@@ -183,7 +186,7 @@ func (c *client) answer(req *request, u *upload, sent error) (again, error) {
 	a.client = req.keep && r.length != untilClose && (whole || !done && !r.close) && !(r.minor == '0' && !r.keepAlive) &&
 		sent == nil && !c.proxy.ends() && !c.hasLeft()
 	c.out = r.appendTo(c.out[:0], !a.client && (req.keep || r.minor == '1' && req.minor == '1'), a.client && req.minor == '0')
-	if err := copyBody(c.conn, up.conn, &up.in, c.out, r.length); err != nil {
+	if err := copyBody(c.conn, up.conn, &up.in, &c.out, r.length); err != nil {
 		stop()
 		if r.length == untilClose {
 			c.abort()

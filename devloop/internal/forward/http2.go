@@ -85,6 +85,8 @@ type http2Link struct {
 var errNoHTTP2 = errors.New("the client speaks HTTP/2 without TLS (h2c), and the server does not: " +
 	"let the server speak it (in Go, http.Server.Protocols with SetUnencryptedHTTP2), or the client HTTP/1.1")
 
+var errEnded = errors.New("the server ended, or was ended, before it answered: see the terminal of 'devloop up'")
+
 // RoundTrip sends a request to the backend that serves.
 func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := &heldBody{ReadCloser: r.Body, held: true}
@@ -97,6 +99,9 @@ func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
 		l, ok := p.link(b)
 		if !ok {
 			b.end(requests, nil)
+			if r.Context().Err() == nil && b.closed.Err() != nil {
+				continue
+			}
 			return nil, context.Canceled
 		}
 		ctx, cancel := context.WithCancel(r.Context())
@@ -122,6 +127,8 @@ func (p *http2Peer) RoundTrip(r *http.Request) (*http.Response, error) {
 		case errors.Is(err, errReplaced) && r.Context().Err() == nil:
 		case l.http1.seen():
 			return nil, errNoHTTP2
+		case b.closed.Err() != nil && r.Context().Err() == nil:
+			return nil, errEnded
 		default:
 			return nil, err
 		}

@@ -20,8 +20,11 @@ import (
 // Options of a Proxy. The zero value is good.
 type Options struct {
 	// Quiet is how long a passed-through connection has to be quiet after its
-	// backend was replaced, until it is closed; 0 means a second.
+	// backend was replaced, until it is closed; 0 means 2 seconds.
 	Quiet time.Duration
+	// Unanswered is the same for one on which the client was the last to send: it
+	// may wait for an answer. 0 means 10 minutes.
+	Unanswered time.Duration
 	// Refused is how long a request is tried again that a backend refuses to
 	// accept, since a process may end and be replaced; 0 means a second.
 	Refused time.Duration
@@ -65,7 +68,10 @@ type route struct {
 // New returns a proxy for a TCP listener. It accepts nothing before Serve runs.
 func New(l net.Listener, o Options) *Proxy {
 	if o.Quiet == 0 {
-		o.Quiet = time.Second
+		o.Quiet = 2 * time.Second
+	}
+	if o.Unanswered == 0 {
+		o.Unanswered = 10 * time.Minute
 	}
 	if o.Refused == 0 {
 		o.Refused = time.Second
@@ -97,7 +103,8 @@ func (p *Proxy) Switch(b *Backend) {
 
 // Serve accepts until the context is done, and returns once everything that it
 // accepted has ended. Requests that wait for a backend then are refused; those
-// that have one go on until they end, or until Backend.Close cuts them.
+// that have one go on until they end, or until Backend.Close or Cut cuts them: a
+// client that does not read its answer keeps the connection otherwise.
 func (p *Proxy) Serve(ctx context.Context) error {
 	served := make(chan error, 2)
 	for _, h := range []*handedOver{p.http2, p.refused} {
@@ -129,6 +136,15 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	}
 	p.wg.Wait()
 	return err
+}
+
+// Cut closes the connections of all clients, whatever they carry.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.clients {
+		c.conn.Close() // net/http notices, if it has the connection
+	}
 }
 
 // ends reports whether Serve is about to return.

@@ -28,11 +28,28 @@ func secure(t *testing.T, h http.HandlerFunc) (*forward.Backend, *http.Client) {
 	return b, client
 }
 
+// answer begins a request, and returns what gets the body of the answer, or the error.
+func answer(client *http.Client, url string) <-chan string {
+	got := make(chan string, 1)
+	go func() {
+		resp, err := client.Get(url)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		got <- string(body)
+	}()
+	return got
+}
+
 // TestTLS passes a connection through. After a swap it stays while it is used,
 // and new ones go to the new backend.
 func TestTLS(t *testing.T) {
-	p := start(t, forward.Options{Quiet: time.Second})
+	p := start(t, forward.Options{Quiet: 3 * time.Second})
 	old, client := secure(t, text("old"))
+	next, fresh := secure(t, text("new"))
 	p.Switch(old)
 	ask := func(c *http.Client, want string) {
 		t.Helper()
@@ -49,7 +66,6 @@ func TestTLS(t *testing.T) {
 	if got, want := old.Load(), (forward.Load{Connections: 1}); got != want {
 		t.Errorf("Load() = %+v, want %+v", got, want)
 	}
-	next, fresh := secure(t, text("new"))
 	p.Switch(next)
 	ask(client, "old")
 	ask(fresh, "new")
@@ -61,28 +77,18 @@ func TestTLS(t *testing.T) {
 // TestTLSWaitsForTheAnswer does not close a connection on which the client was
 // the last to send, as long as it may be waiting.
 func TestTLSWaitsForTheAnswer(t *testing.T) {
-	const quiet = 100 * time.Millisecond
+	const quiet = 500 * time.Millisecond // in which an answer passes
 	p := start(t, forward.Options{Quiet: quiet})
 	began := make(chan bool)
 	old, client := secure(t, func(w http.ResponseWriter, _ *http.Request) {
 		began <- true
-		time.Sleep(4 * quiet) // what is tested is how a silence of this length is understood
+		time.Sleep(2 * quiet) // what is tested is how a silence of this length is understood
 		io.WriteString(w, "old")
 	})
 	client.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 	client.Transport.(*http.Transport).TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	p.Switch(old)
-	got := make(chan string, 1)
-	go func() {
-		resp, err := client.Get("https://" + p.addr)
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		got <- string(body)
-	}()
+	got := answer(client, "https://"+p.addr)
 	testkit.Within(t, "the request", began)
 	p.Switch(nil)
 	if g := testkit.Within(t, "the answer", got); g != "old" {
@@ -95,17 +101,7 @@ func TestTLSWaitsForTheAnswer(t *testing.T) {
 func TestTLSWaits(t *testing.T) {
 	p := start(t, forward.Options{})
 	b, client := secure(t, text("hello"))
-	got := make(chan string, 1)
-	go func() {
-		resp, err := client.Get("https://" + p.addr)
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		got <- string(body)
-	}()
+	got := answer(client, "https://"+p.addr)
 	left := dial(t, p.addr)
 	left.send("\x16\x03\x01")
 	left.CloseWrite()

@@ -128,10 +128,6 @@ type tunnel struct {
 	last   atomic.Int64 // when something moved, in nanoseconds; negative if the client sent it
 }
 
-// unanswered is how many times longer a connection may be quiet that the client
-// was the last to send on: it may wait for an answer.
-const unanswered = 10
-
 func (t *tunnel) moved(byClient bool) {
 	now := time.Now().UnixNano()
 	if byClient {
@@ -143,9 +139,10 @@ func (t *tunnel) moved(byClient bool) {
 // closeQuiet closes the connection once it is quiet.
 func (t *tunnel) closeQuiet(done <-chan struct{}) {
 	for {
-		last, limit := t.last.Load(), t.client.proxy.options.Quiet
+		o := &t.client.proxy.options
+		last, limit := t.last.Load(), o.Quiet
 		if last < 0 {
-			last, limit = -last, limit*unanswered
+			last, limit = -last, o.Unanswered
 		}
 		left := time.Until(time.Unix(0, last).Add(limit))
 		if left <= 0 {
@@ -154,7 +151,7 @@ func (t *tunnel) closeQuiet(done <-chan struct{}) {
 			return
 		}
 		select {
-		case <-time.After(left):
+		case <-time.After(min(left, o.Quiet)): // an answer shortens it
 		case <-done:
 			return
 		}

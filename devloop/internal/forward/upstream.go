@@ -12,7 +12,8 @@ type upstream struct {
 	conn   *net.TCPConn
 	raw    syscall.RawConn
 	in     buffer
-	used   time.Time // when it carried its last response; zero if none yet
+	used   time.Time     // when it carried its last response; zero if none yet
+	idle   time.Duration // for how long it had been idle before this request
 	peeked error
 	peek   func(fd uintptr) bool
 }
@@ -38,6 +39,7 @@ func newUpstream(conn *net.TCPConn, p *pool) (*upstream, error) {
 // but no backend says anything unasked within maxTrust.
 func (u *upstream) fit(repeatable bool) bool {
 	idle := time.Since(u.used)
+	u.idle = idle
 	if repeatable && idle < maxTrust {
 		return true
 	}

@@ -102,20 +102,14 @@ func Run(ctx context.Context, starter *process.Starter, r Request, compiles func
 	// The go command's own scratch goes with ours when it is killed, and
 	// being on the output's file system saves it copying the binary.
 	cmd.Env = append(slices.Clone(r.Env), "GOTMPDIR="+scratch)
-	p, err := starter.Start(cmd, syscall.SIGKILL)
+	state, err := finish(ctx, starter, cmd)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		return context.Cause(ctx)
-	}
-	if !p.State().Success() {
+	if !state.Success() {
 		lines := Lines(said.end())
 		if len(lines) == 0 {
-			lines = []string{"go build: " + p.State().String()}
+			lines = []string{"go build: " + state.String()}
 		}
 		return &CompileError{lines}
 	}
@@ -123,6 +117,22 @@ func Run(ctx context.Context, starter *process.Starter, r Request, compiles func
 		return fmt.Errorf("put the binary in place: %w", err)
 	}
 	return nil
+}
+
+// finish runs a command to its end. Once ctx is done, the command and its children are
+// killed, and the error is the cause.
+func finish(ctx context.Context, starter *process.Starter, cmd *exec.Cmd) (*os.ProcessState, error) {
+	p, err := starter.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.Done():
+		return p.State(), nil
+	case <-ctx.Done():
+		p.Kill()
+		return nil, context.Cause(ctx)
+	}
 }
 
 // said takes what "go build -v" prints, and sets apart the import paths in it.

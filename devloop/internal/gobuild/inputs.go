@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"devloop/internal/process"
 	"devloop/internal/source"
@@ -192,18 +191,12 @@ func (r Request) stream(ctx context.Context, starter *process.Starter, args []st
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = r.directory(), &out, &said
 	cmd.Env = append(slices.Clone(r.Env), "PWD="+cmd.Dir)
-	p, err := starter.Start(cmd, syscall.SIGKILL)
+	state, err := finish(ctx, starter, cmd)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		return context.Cause(ctx)
-	}
-	if !p.State().Success() {
-		return fmt.Errorf("go %s: %v: %s", args[0], p.State(), bytes.TrimSpace(said.Bytes()))
+	if !state.Success() {
+		return fmt.Errorf("go %s: %v: %s", args[0], state, bytes.TrimSpace(said.Bytes()))
 	}
 	for d := json.NewDecoder(&out); ; {
 		if err := read(d); errors.Is(err, io.EOF) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // Variable names the environment variable that carries a Socket's path.
@@ -23,7 +25,9 @@ type Socket struct {
 	path     string
 	ready    chan struct{}
 	stopping chan struct{}
-	done     chan struct{}
+	done     chan struct{} // closed when receive has ended
+
+	isReady, isStopping func() // close ready and stopping, once
 }
 
 // Listen opens a datagram socket at path, which must not exist.
@@ -36,6 +40,8 @@ func Listen(path string) (*Socket, error) {
 		conn: conn, path: path,
 		ready: make(chan struct{}), stopping: make(chan struct{}), done: make(chan struct{}),
 	}
+	s.isReady = sync.OnceFunc(func() { close(s.ready) })
+	s.isStopping = sync.OnceFunc(func() { close(s.stopping) })
 	go s.receive()
 	return s, nil
 }
@@ -49,29 +55,46 @@ func (s *Socket) Ready() <-chan struct{} { return s.ready }
 // Stopping is closed on STOPPING=1.
 func (s *Socket) Stopping() <-chan struct{} { return s.stopping }
 
-// Close stops receiving and removes the socket.
+// Close takes what was sent before it, stops receiving and removes the socket.
 func (s *Socket) Close() {
-	s.conn.Close()
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // ends receive
 	<-s.done
+	if raw, err := s.conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			buf := make([]byte, maxMessage)
+			for {
+				n, _, err := syscall.Recvfrom(int(fd), buf, syscall.MSG_DONTWAIT)
+				if err != nil {
+					return
+				}
+				s.take(buf[:n])
+			}
+		})
+	}
+	s.conn.Close()
 	os.Remove(s.path)
 }
 
 func (s *Socket) receive() {
 	defer close(s.done)
-	signal := map[string]func(){
-		"READY=1":    sync.OnceFunc(func() { close(s.ready) }),
-		"STOPPING=1": sync.OnceFunc(func() { close(s.stopping) }),
-	}
 	buf := make([]byte, maxMessage)
 	for {
 		n, err := s.conn.Read(buf)
 		if err != nil {
 			return
 		}
-		for line := range strings.Lines(string(buf[:n])) {
-			if f, ok := signal[strings.TrimSpace(line)]; ok {
-				f()
-			}
+		s.take(buf[:n])
+	}
+}
+
+// take understands a datagram.
+func (s *Socket) take(p []byte) {
+	for line := range strings.Lines(string(p)) {
+		switch strings.TrimSpace(line) {
+		case "READY=1":
+			s.isReady()
+		case "STOPPING=1":
+			s.isStopping()
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package relay_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"syscall"
@@ -14,12 +16,13 @@ import (
 // accepts: beside the next process, and where the old one must have ended before.
 // Each reload falls into a pause at the breakpoint, with a request that waits.
 func TestReloadsInOtherModes(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	always := ""
+	for always == "" { // below the ports that connections get by themselves
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))); err == nil {
+			always = l.Addr().String()
+			l.Close()
+		}
 	}
-	always := l.Addr().String()
-	l.Close()
 	tests := []struct {
 		mode     supervisor.Mode
 		env      string

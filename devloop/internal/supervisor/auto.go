@@ -25,7 +25,7 @@ func (w *autoWay) alone() bool                   { return false }
 func (w *autoWay) lead(*child)                   {}
 func (w *autoWay) passed(*child) <-chan struct{} { return nil }
 func (w *autoWay) load(*child) Load              { return Load{} }
-func (w *autoWay) close() func()                 { return func() {} }
+func (w *autoWay) close() func(<-chan struct{})  { return func(<-chan struct{}) {} }
 func (w *autoWay) describe(bool) string          { return "" }
 
 func (w *autoWay) leave(context.Context, *child) Load { return Load{} }

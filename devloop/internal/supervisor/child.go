@@ -43,6 +43,8 @@ type child struct {
 	addresses []string           // that are its own, where it may listen
 	backends  []*forward.Backend // where it is reached, unless it accepts itself
 	seen      steady             // what looks at its start found
+	asked     time.Time          // when the path that tells readiness was asked for
+	unready   string             // what that said
 }
 
 func (p *child) pid() int {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"time"
 
 	"devloop/internal/sockets"
 )
@@ -30,11 +31,40 @@ func (w *fixedWay) look(ctx context.Context, p *child, _ bool) verdict {
 			return verdict{why: fmt.Sprintf("it does not listen on %s; %s", address, elsewhere(v))}
 		}
 	}
-	if why := answers(ctx, w.backends[0], w.readyPath); why != "" {
+	if why := w.unready(ctx, p, w.backends[0]); why != "" {
 		return verdict{why: why}
 	}
 	return w.reach(p, w.backends)
 }
+
+// leave cuts upgraded connections once nothing else is left: they do not end by
+// themselves, and everyone waits.
+func (w *fixedWay) leave(ctx context.Context, p *child) Load {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		tick := time.NewTicker(streamPace)
+		defer tick.Stop()
+		for {
+			if l := w.load(p); l.Requests == 0 && l.Connections == 0 {
+				for _, b := range p.backends {
+					b.Close()
+				}
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-waiting.Done():
+				return
+			}
+		}
+	}()
+	return w.forwardWay.leave(ctx, p)
+}
+
+// streamPace is the time between two looks at whether only upgraded connections are
+// left.
+const streamPace = 20 * time.Millisecond
 
 func (w *fixedWay) describe(bool) string {
 	return "devloop passes requests on to the server on " + join(w.backends) + "; they wait while that is replaced"

@@ -43,14 +43,16 @@ func (w *forwardWay) look(ctx context.Context, p *child, _ bool) verdict {
 	for _, address := range p.addresses {
 		if !listens(portOf(address)) {
 			why := fmt.Sprintf("it does not listen on %s, which is {addr} in its arguments and in -setenv, and its PORT is %d", address, portOf(p.addresses[0]))
-			if v, err := sockets.Look(p.PID()); err == nil {
-				why += "; " + elsewhere(v)
+			if ctx.Err() != nil { // the last look, whose words somebody reads
+				if v, err := sockets.Look(p.PID()); err == nil {
+					why += "; " + elsewhere(v)
+				}
 			}
 			return verdict{why: why}
 		}
 		at = append(at, address)
 	}
-	if why := answers(ctx, at[0], w.readyPath); why != "" {
+	if why := w.unready(ctx, p, at[0]); why != "" {
 		return verdict{why: why}
 	}
 	return w.reach(p, at)
@@ -85,12 +87,28 @@ func listens(port uint16) bool {
 	return true
 }
 
-// answers asks the server for the path, if there is one to ask for. It returns why
-// that did not answer as a server does that is ready.
-func answers(ctx context.Context, address, path string) (why string) {
-	if path == "" {
+// askPace is the time between two requests for the path that tells readiness: a
+// server may log each.
+const askPace = 50 * time.Millisecond
+
+// unready returns why the process does not answer as one does that is ready, or "".
+func (w *forwardWay) unready(ctx context.Context, p *child, address string) string {
+	if w.readyPath == "" {
 		return ""
 	}
+	switch {
+	case ctx.Err() == nil && time.Since(p.asked) >= askPace:
+		p.unready = answers(ctx, address, w.readyPath)
+		p.asked = time.Now()
+	case p.asked.IsZero():
+		return "it listens only now"
+	}
+	return p.unready
+}
+
+// answers asks the server for the path. It returns why that did not answer as a
+// server does that is ready.
+func answers(ctx context.Context, address, path string) (why string) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -117,6 +135,9 @@ func answers(ctx context.Context, address, path string) (why string) {
 		}
 		if why == "" {
 			why = fmt.Sprintf("GET %s answers %s", path, resp.Status)
+		}
+		if resp.StatusCode != http.StatusBadRequest { // which a TLS server says to plain HTTP
+			break
 		}
 	}
 	return why
@@ -166,7 +187,7 @@ func (w *forwardWay) load(p *child) Load {
 	return sum
 }
 
-func (w *forwardWay) close() func() { return w.doors.close() }
+func (w *forwardWay) close() func(<-chan struct{}) { return w.doors.close() }
 
 // doors are the sockets on which devloop itself accepts.
 type doors struct {
@@ -176,16 +197,16 @@ type doors struct {
 }
 
 // openDoors begins to accept on sockets.
-func openDoors(files []*os.File) (*doors, error) {
+func openDoors(files []*os.File, o forward.Options) (*doors, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &doors{cancel: cancel}
 	for _, f := range files {
 		l, err := net.FileListener(f)
 		if err != nil {
-			d.close()()
+			d.close()(nil)
 			return nil, fmt.Errorf("accept on %s: %w", f.Name(), err)
 		}
-		p := forward.New(l, forward.Options{})
+		p := forward.New(l, o)
 		d.proxies = append(d.proxies, p)
 		d.serving.Go(func() { _ = p.Serve(ctx) }) // it ends with its context
 	}
@@ -206,11 +227,28 @@ func (d *doors) lead(p *child) {
 	}
 }
 
+// farewell is how long clients have to read what they were sent, once no process is
+// left.
+const farewell = 2 * time.Second
+
 // close takes no more connections.
-func (d *doors) close() (wait func()) {
+func (d *doors) close() (wait func(now <-chan struct{})) {
 	if d == nil {
-		return func() {}
+		return func(<-chan struct{}) {}
 	}
 	d.cancel()
-	return d.serving.Wait
+	return func(now <-chan struct{}) {
+		ended := make(chan struct{})
+		go func() { d.serving.Wait(); close(ended) }()
+		select {
+		case <-ended:
+			return
+		case <-now:
+		case <-time.After(farewell):
+		}
+		for _, p := range d.proxies {
+			p.Cut()
+		}
+		<-ended
+	}
 }

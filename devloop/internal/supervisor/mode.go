@@ -55,9 +55,10 @@ type way interface {
 	leave(ctx context.Context, p *child) Load
 	// load returns what a process has to do.
 	load(p *child) Load
-	// close takes no more connections. It returns a function that waits until
-	// all are gone.
-	close() (wait func())
+	// close takes no more connections. It returns a function that waits until all
+	// are gone, and cuts those that still are once now is closed, or after a moment:
+	// then no process is left.
+	close() (wait func(now <-chan struct{}))
 }
 
 // A verdict is what a look at a process that starts found.

@@ -71,6 +71,9 @@ func (s *Supervisor) depart(p *child, limit time.Duration) {
 	case left == (Load{}):
 		s.Reporter.Overran(p.PID(), s.StopTimeout, "")
 	default:
+		if s.ctx.Err() != nil {
+			limit = time.Since(d.began).Round(time.Second)
+		}
 		s.Reporter.Overran(p.PID(), limit, left.String())
 	}
 	p.Kill()

@@ -193,12 +193,18 @@ func (s *Supervisor) Changed() <-chan struct{} {
 	return s.changed
 }
 
+// End has nothing start any more that is not on its way. When ctx ends, what is left
+// is killed. Close must follow.
+func (s *Supervisor) End(ctx context.Context) {
+	s.cancel()
+	context.AfterFunc(ctx, s.kill)
+}
+
 // Close stops the server, waiting at most the stop timeout for what it has to
 // do, and everything that the supervisor does; no Swap may run. When ctx ends,
 // what is left is killed. Close is called once.
 func (s *Supervisor) Close(ctx context.Context) {
-	s.cancel()
-	defer context.AfterFunc(ctx, func() { close(s.killed) })()
+	s.End(ctx)
 	s.change.Lock()
 	gone := s.way.close()
 	s.mu.Lock()
@@ -211,6 +217,6 @@ func (s *Supervisor) Close(ctx context.Context) {
 	}
 	s.change.Unlock() // a restart that has not begun needs it to see that it must not
 	s.tasks.Wait()
-	gone()
+	gone(s.killed)
 	s.retained.close()
 }

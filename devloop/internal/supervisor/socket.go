@@ -62,11 +62,11 @@ func portOf(address string) uint16 {
 	return uint16(n)
 }
 
-func (w *socketWay) mode() Mode          { return Socket }
-func (w *socketWay) pace() time.Duration { return countPace }
-func (w *socketWay) alone() bool         { return false }
-func (w *socketWay) lead(*child)         {} // they come by themselves
-func (w *socketWay) close() func()       { return func() {} }
+func (w *socketWay) mode() Mode                   { return Socket }
+func (w *socketWay) pace() time.Duration          { return countPace }
+func (w *socketWay) alone() bool                  { return false }
+func (w *socketWay) lead(*child)                  {} // they come by themselves
+func (w *socketWay) close() func(<-chan struct{}) { return func(<-chan struct{}) {} }
 
 // equip passes on the sockets as systemd does. LISTEN_PID follows when the
 // process exists.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"devloop/internal/fingerprint"
+	"devloop/internal/forward"
 	"devloop/internal/process"
 )
 
@@ -78,7 +79,8 @@ type Supervisor struct {
 	hasher fingerprint.Hasher
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	killed chan struct{} // closed when Close no longer waits for processes
+	killed chan struct{} // closed when nobody waits for processes any longer
+	kill   func()        // closes killed
 	tasks  sync.WaitGroup
 
 	change   sync.Mutex // held while the serving process is being changed
@@ -114,6 +116,7 @@ func (s *Supervisor) Init() {
 	s.StopTimeout = cmp.Or(s.StopTimeout, s.DrainTimeout)
 	s.hasher = fingerprint.New()
 	s.killed = make(chan struct{})
+	s.kill = sync.OnceFunc(func() { close(s.killed) })
 	s.retained = newBinaries(s.RunDir)
 	s.changed = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -125,15 +128,21 @@ func (s *Supervisor) Init() {
 
 // newWay returns what the mode wants.
 func (s *Supervisor) newWay() way {
-	accept := func() (*doors, error) { return openDoors(s.Listeners) }
-	forward := forwardWay{readyPath: s.ReadyPath, stopTimeout: s.StopTimeout, accept: accept}
+	patience := s.DrainTimeout
+	if s.Mode == Fixed {
+		patience = s.StopTimeout
+	}
+	accept := func() (*doors, error) {
+		return openDoors(s.Listeners, forward.Options{Unanswered: patience})
+	}
+	forwarding := forwardWay{readyPath: s.ReadyPath, stopTimeout: s.StopTimeout, accept: accept}
 	switch s.Mode {
 	case Forward:
-		return &forward
+		return &forwarding
 	case Fixed:
-		return &fixedWay{forward, s.Backends}
+		return &fixedWay{forwarding, s.Backends}
 	case Auto:
-		return &autoWay{newSocketWay(s), forward}
+		return &autoWay{newSocketWay(s), forwarding}
 	default:
 		return newSocketWay(s)
 	}
@@ -274,6 +283,9 @@ func (s *Supervisor) stepDown(p *child) {
 // bringBack starts a build again that had to end. If it does not come up, it is
 // restarted like one that has died.
 func (s *Supervisor) bringBack(old *child) {
+	if s.ctx.Err() != nil {
+		return
+	}
 	again, err := s.revive(s.ctx, old)
 	if err != nil {
 		s.mu.Lock()
@@ -354,7 +366,11 @@ func (s *Supervisor) await(ctx context.Context, p *child) (v verdict, reason str
 			return verdict{}, s.ended(p)
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), errLate) {
-				return verdict{}, fmt.Sprintf("was not ready within %v (%s)", s.ReadyTimeout, s.way.look(ctx, p, said).why)
+				v := s.way.look(ctx, p, said)
+				if v.ready {
+					return v, ""
+				}
+				return verdict{}, fmt.Sprintf("was not ready within %v (%s)", s.ReadyTimeout, v.why)
 			}
 			return verdict{}, ""
 		}

@@ -56,7 +56,7 @@ func TestFailingStart(t *testing.T) {
 	}{
 		{"panic", "the new build ended before it was ready (exit status 2)", "panic: broken at start"},
 		{"exit", "the new build ended before it was ready (exit status 0)", "server 2 starts exit"},
-		{"never-ready", "the new build was not ready within 2s (it must accept on the socket that it inherits and send READY=1 to $NOTIFY_SOCKET; it listens nowhere)", "server 2 starts never-ready"},
+		{"never-ready", "the new build was not ready within 5s (it must accept on the socket that it inherits and send READY=1 to $NOTIFY_SOCKET; it listens nowhere)", "server 2 starts never-ready"},
 		{"chatty-panic", "the new build ended before it was ready (exit status 2)", "panic: broken after many words"},
 	}
 	h := start(t)
@@ -68,7 +68,7 @@ func TestFailingStart(t *testing.T) {
 		t.Run(tt.behaviour, func(t *testing.T) {
 			if tt.behaviour == "never-ready" {
 				defer func(d time.Duration) { h.ReadyTimeout = d }(h.ReadyTimeout)
-				h.ReadyTimeout = 2 * time.Second
+				h.ReadyTimeout = 5 * time.Second
 			}
 			s, err := h.Swap(t.Context(), h.with("BEHAVIOUR="+tt.behaviour), true)
 			start, ok := errors.AsType[*StartError](err)

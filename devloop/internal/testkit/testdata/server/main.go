@@ -158,6 +158,22 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/debugged":
 		fmt.Fprintln(w, debugged("world"))
 		return
+	case r.URL.Path == "/endless":
+		for line := make([]byte, 64<<10); ; {
+			if _, err := w.Write(line); err != nil {
+				return
+			}
+		}
+	case r.URL.Path == "/upgrade":
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(conn, conn)
+		return
 	case r.URL.Path == "/panic":
 		go panic("broken by a request")
 		time.Sleep(time.Hour)
