@@ -40,7 +40,7 @@ volumes:
 func TestNoEvents(t *testing.T) {
 	engine.Need(t)
 	t.Parallel()
-	ctx := within(t, 8*time.Minute)
+	ctx := within(t, 28*time.Minute)
 	l, err := loop.New(ctx, cleaner, loop.Container)
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ type house struct {
 // build prepares a checkout, as a separate clone.
 func build(t *testing.T, cli *devcontainer.CLI, prepare ...func(*loop.Loop) error) *house {
 	t.Helper()
-	ctx := within(t, 18*time.Minute)
+	ctx := within(t, 28*time.Minute)
 	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	for _, fn := range prepare {
 		if err := fn(l); err != nil {

@@ -194,7 +194,7 @@ func (n *network) tunnel(w http.ResponseWriter, r *http.Request) {
 func TestNetwork(t *testing.T) {
 	engine.Need(t)
 	t.Parallel()
-	ctx := within(t, 18*time.Minute)
+	ctx := within(t, 28*time.Minute)
 	n := company(t)
 	c, err := checkout.New(ctx, cleaner)
 	if err != nil {

@@ -178,7 +178,7 @@ func eventually(t *testing.T, ctx context.Context, what string, ok func() (bool,
 func TestAgents(t *testing.T) {
 	engine.Need(t)
 	t.Parallel()
-	ctx := within(t, 10*time.Minute)
+	ctx := within(t, 20*time.Minute)
 	a := upWithAgents(t, ctx)
 	platform, err := a.ContainerID(ctx)
 	if err != nil {

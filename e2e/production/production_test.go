@@ -242,7 +242,7 @@ func TestValid(t *testing.T) {
 // development and looks at the image.
 func TestImage(t *testing.T) {
 	engine.Need(t) // before the parallel ones, which find its layers
-	ctx := within(t, 10*time.Minute)
+	ctx := within(t, 20*time.Minute)
 	c := copyOf(t, false, "")
 	project := strings.ToLower(filepath.Base(c.Dir))
 	if err := c.Write(".env", strings.Replace(settings, "=golden\n", "="+project+"\n", 1), checkout.InPlace); err != nil {
@@ -389,7 +389,7 @@ func onlyState(mounts []mount) bool {
 func TestUp(t *testing.T) {
 	engine.Need(t)
 	t.Parallel()
-	ctx := within(t, 10*time.Minute)
+	ctx := within(t, 20*time.Minute)
 	l := loop.ForTest(ctx, t, cleaner, loop.Container)
 	up := func() {
 		t.Helper()

@@ -145,7 +145,7 @@ func findModules(root string) ([]string, error) {
 // planAll plans the tests of all modules.
 func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	// A busy machine may take several times as long as others do.
-	flags := []string{"-timeout=30m"}
+	flags := []string{"-timeout=60m"}
 	switch race, err := raceDetector(ctx); {
 	case err != nil:
 		return nil, err
@@ -163,7 +163,7 @@ func planAll(ctx context.Context, r *report, modules []string) ([]job, error) {
 	for _, module := range modules {
 		cached := job{module: module, flags: slices.Clone(flags), beside: module == besideModule}
 		fresh := job{module: module, flags: append(slices.Clone(flags), "-count=1"), beside: cached.beside}
-		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1", "-timeout=60m")}
+		alone := job{module: module, flags: append(slices.Clone(fresh.flags), "-p=1")}
 		if module == "e2e" {
 			// They often wait for containers: two packages at once keep two cores busy,
 			// and no more than that, so nothing times out.
