@@ -11,7 +11,7 @@ import (
 	"e2e/harness/janitor"
 )
 
-var reloads = flag.Int("reloads", 50, "how often each server is replaced")
+var reloads = flag.Int("reloads", 20, "how often each server is replaced; 50 for the full proof")
 
 // cleaner removes what the tests made, however they end.
 var cleaner *janitor.Janitor
