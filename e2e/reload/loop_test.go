@@ -362,7 +362,7 @@ func down(t *testing.T, l *loop.Loop) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"database", "go", "go-build"} {
+	for _, name := range []string{"dev-database", "go", "go-build"} {
 		if want := "volume " + l.Project + "_" + name; !strings.Contains(strings.Join(kept, "\n"), want) {
 			t.Errorf("make down keeps %v, want %s among them", kept, want)
 		}

@@ -45,6 +45,10 @@ func terminal(t *testing.T) (ours, theirs *os.File) {
 func TestHangup(t *testing.T) {
 	testkit.NeedProc(t)
 	server := testkit.Server(t, "1")
+	// A signal that is ignored here, as under nohup(1), would be there, too (execve(2)).
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	const up = "devloop up -listen 127.0.0.1:0 -- sh -c 'exec devloop run ./server'"
 	ends := func(c *exec.Cmd, out *os.File) { out.Close() }
 	tests := []struct {
