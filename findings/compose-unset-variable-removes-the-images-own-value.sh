@@ -9,13 +9,11 @@
 # Do:        repeat the image's default in the file: "NAME: ${NAME:-/the/default}".
 set -eu
 tmp=$(mktemp -d)
-project=probe-of-an-unset-variable-$$
-end() {
-	docker compose -p "$project" -f "$tmp/docker-compose.yml" down --rmi local >/dev/null 2>&1 || :
-	rm -rf "$tmp"
-}
-trap end EXIT
+trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
+
+project=probe-of-an-unset-variable-$$
+end() { docker compose -p "$project" down --rmi local >/dev/null 2>&1 || :; }
 
 cat >docker-compose.yml <<'EOF'
 x-probe: &probe
@@ -38,10 +36,10 @@ services:
 EOF
 unset PROBE || :
 docker compose version
-docker compose -p "$project" create --build >said.txt 2>&1 || { cat said.txt; exit 1; }
+docker compose -p "$project" create --build >said.txt 2>&1 || { cat said.txt; end; exit 1; }
 got() {
 	id=$(docker compose -p "$project" ps --all --quiet "$1")
-	docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$id" | grep '^PROBE'
+	docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$id" | grep '^PROBE' || :
 }
 failed=0
 check() {
@@ -52,4 +50,5 @@ check() {
 check without PROBE=from-the-image
 check with PROBE # a name without a value, which the engine takes out of the environment
 check default PROBE=from-the-file
+end
 [ "$failed" = 0 ] || { echo 'The behaviour changed.' >&2; exit 1; }

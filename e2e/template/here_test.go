@@ -68,7 +68,7 @@ func edits(ctx context.Context, t *testing.T, bin, delay string) {
 	}
 	main, server := files["server/main.go"], filepath.Join(dir, "server")
 	path := []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "GOWORK=off", "GOFLAGS="}
-	run(ctx, t, server, path, "devloop", "init")
+	run(ctx, t, server, path, filepath.Join(bin, "devloop"), "init")
 	config, err := os.ReadFile(filepath.Join(server, ".air.toml"))
 	if err != nil {
 		t.Fatal(err)
@@ -119,10 +119,10 @@ func edits(ctx context.Context, t *testing.T, bin, delay string) {
 		{"shared/shared.go", "package shared\n\nconst Name = \"shared 2\"\n", "hello 2 text 2 shared 2"},
 		{"server/main.go", strings.Replace(main, "hello 1", "hello 3", 1), "hello 3 text 2 shared 2"},
 	}
-	for _, s := range steps {
+	for i, s := range steps {
 		// Neither is part of the program. The first is in a directory that air leaves out.
-		save("server/plugins/x.go", "package plugins // "+s.text[:7])
-		save("server/main_test.go", "package main // "+s.text[:7])
+		save("server/plugins/x.go", fmt.Sprintf("package plugins // %d\n", i))
+		save("server/main_test.go", fmt.Sprintf("package main // %d\n", i))
 		from := up.Out.End()
 		save(s.name, s.text)
 		await(from, reloaded, s.want)
