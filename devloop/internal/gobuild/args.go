@@ -49,8 +49,8 @@ func (r Request) flag(name string) string {
 	return value
 }
 
-// directory is where the go command works.
-func (r Request) directory() string {
+// Directory is where the go command works.
+func (r Request) Directory() string {
 	switch dir := r.flag("C"); {
 	case dir == "":
 		return r.Dir

@@ -85,13 +85,10 @@ func Run(ctx context.Context, starter *process.Starter, r Request, compiles func
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
-		return fmt.Errorf("make the output's directory: %w", err)
-	}
 	// A directory, not a file: go build refuses to overwrite what is not a binary.
-	scratch, err := os.MkdirTemp(filepath.Dir(output), ".build-")
+	scratch, err := Scratch(output)
 	if err != nil {
-		return fmt.Errorf("make room for the output: %w", err)
+		return err
 	}
 	defer os.RemoveAll(scratch)
 	fresh := filepath.Join(scratch, filepath.Base(output))
@@ -133,6 +130,18 @@ func finish(ctx context.Context, starter *process.Starter, cmd *exec.Cmd) (*os.P
 		p.Kill()
 		return nil, context.Cause(ctx)
 	}
+}
+
+// Scratch makes a directory beside the output, for what becomes the output.
+func Scratch(output string) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
+		return "", fmt.Errorf("make the output's directory: %w", err)
+	}
+	scratch, err := os.MkdirTemp(filepath.Dir(output), ".build-")
+	if err != nil {
+		return "", fmt.Errorf("make room for the output: %w", err)
+	}
+	return scratch, nil
 }
 
 // said takes what "go build -v" prints, and sets apart the import paths in it.

@@ -20,7 +20,7 @@ import (
 // Base returns what a build reads in any case, without asking the go command:
 // the module with all its sources, and the files that describe it.
 func Base(root string, r Request) source.Set {
-	dir := r.directory()
+	dir := r.Directory()
 	s := source.Set{Root: root}
 	module := dir
 	for at := dir; ; at = filepath.Dir(at) {
@@ -187,18 +187,11 @@ func (r Request) ask(ctx context.Context, starter *process.Starter, answer any, 
 
 // stream runs a go command that answers with JSON values, and has each read.
 func (r Request) stream(ctx context.Context, starter *process.Starter, args []string, read func(*json.Decoder) error) error {
-	var out, said bytes.Buffer
-	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = r.directory(), &out, &said
-	cmd.Env = append(slices.Clone(r.Env), "PWD="+cmd.Dir)
-	state, err := finish(ctx, starter, cmd)
+	out, _, err := r.output(ctx, starter, r.Directory(), args)
 	if err != nil {
 		return err
 	}
-	if !state.Success() {
-		return fmt.Errorf("go %s: %v: %s", args[0], state, bytes.TrimSpace(said.Bytes()))
-	}
-	for d := json.NewDecoder(&out); ; {
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		if err := read(d); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -208,6 +201,28 @@ func (r Request) stream(ctx context.Context, starter *process.Starter, args []st
 			return nil
 		}
 	}
+}
+
+// output runs a go command and returns what it printed.
+func (r Request) output(ctx context.Context, starter *process.Starter, dir string, args []string) (out, said []byte, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	cmd.Env = append(slices.Clone(r.Env), "PWD="+cmd.Dir)
+	p, err := starter.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return nil, nil, err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Kill()
+		return nil, nil, context.Cause(ctx)
+	}
+	if !p.State().Success() {
+		return nil, nil, fmt.Errorf("go %s: %v: %s", args[0], p.State(), bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.Bytes(), stderr.Bytes(), nil
 }
 
 // within reports whether a path is a directory or below it.
