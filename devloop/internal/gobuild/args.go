@@ -49,6 +49,11 @@ func (r Request) flag(name string) string {
 	return value
 }
 
+// Has reports whether a flag is among the arguments, by its name without dashes.
+func (r Request) Has(flag string) bool {
+	return slices.ContainsFunc(r.arguments(), func(a argument) bool { return a.name == flag })
+}
+
 // Directory is where the go command works.
 func (r Request) Directory() string {
 	switch dir := r.flag("C"); {

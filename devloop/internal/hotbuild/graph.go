@@ -152,7 +152,11 @@ func (g *graph) look() error {
 		return refuse(reason)
 	}
 	for _, i := range touched {
-		g.packages[i].compiled = false
+		p := g.packages[i]
+		// A file may be written as it was.
+		if input, err := p.read(); err != nil || input != p.input {
+			p.compiled = false
+		}
 	}
 	g.tree, g.recent = tree, nil
 	for _, c := range tree.Since(nil) {

@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"devloop/internal/gobuild"
 	"devloop/internal/process"
@@ -30,6 +29,10 @@ type Refusal struct {
 	Reason string // in a word or two, for the terminal
 	Err    error  // what failed, if something did
 }
+
+// Mismatch is the reason of a refusal that must not happen: the linker found that
+// a package had been compiled against another than the one that is linked.
+const Mismatch = "parts do not fit"
 
 func (r *Refusal) Error() string {
 	if r.Err == nil {
@@ -154,19 +157,6 @@ func (b *Builder) object(p *pkg) string { return filepath.Join(b.place(p), "obje
 func (b *Builder) Close() error {
 	b.graph, b.ready = nil, false
 	return os.RemoveAll(b.Dir)
-}
-
-// Packages returns the import paths that a build compiles, those that import
-// nothing of the others first.
-func (b *Builder) Packages() []string {
-	if b.graph == nil {
-		return nil
-	}
-	var paths []string
-	for _, p := range b.graph.packages {
-		paths = append(paths, p.path)
-	}
-	return slices.Clip(paths)
 }
 
 // failed turns a tool's failure into a refusal, unless it was cancelled.

@@ -52,6 +52,9 @@ const tick = 20 * time.Millisecond
 
 // learn asks the go command what a build consists of.
 func learn(ctx context.Context, starter *process.Starter, r gobuild.Request) (*graph, error) {
+	if r.Has("toolexec") { // it decides what the tools do
+		return nil, refuse("toolexec")
+	}
 	// What was written in this tick cannot be told from what is written while the
 	// go command looks.
 	select {

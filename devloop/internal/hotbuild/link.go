@@ -80,6 +80,9 @@ func (b *Builder) link(ctx context.Context, mode Mode) error {
 	}
 	program := g.packages[len(g.packages)-1]
 	if err := g.tools.run(ctx, b.Starter, "link", append(args, b.object(program)), g.link.env); err != nil {
+		if strings.Contains(err.Error(), "fingerprint mismatch") {
+			return failed(ctx, Mismatch, err)
+		}
 		return failed(ctx, "link error", err)
 	}
 	if err := os.Rename(fresh, output); err != nil {

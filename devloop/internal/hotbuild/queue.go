@@ -21,7 +21,7 @@ func inOrder(ctx context.Context, deps [][]int, workers int, do func(context.Con
 		wg.Go(func() {
 			for {
 				i, ok := q.next()
-				if !ok {
+				if !ok || ctx.Err() != nil {
 					return
 				}
 				if err := do(ctx, i); err != nil {

@@ -28,13 +28,16 @@ func parseScript(text, tools string) (script, error) {
 		var line string
 		line, text, _ = strings.Cut(text, "\n")
 		if name, ok := strings.CutPrefix(line, "cat >"); ok {
-			name, _, ok = strings.Cut(name, " << 'EOF'")
-			contents, rest, ended := strings.Cut("\n"+text, "\nEOF\n")
-			if !ok || !ended {
+			name, _, _ = strings.Cut(name, " << 'EOF'")
+			if s.files[name], text, ok = heredoc(text); !ok {
 				return s, fmt.Errorf("go build -n writes a file in a way that is not known: %s", line)
 			}
-			s.files[name] = strings.TrimPrefix(contents+"\n", "\n")
-			text = rest
+			continue
+		}
+		if contents, ok := strings.CutPrefix(line, "echo '"); ok { // a file of one line
+			if contents, name, ok := strings.Cut(contents, "' > "); ok {
+				s.files[strings.TrimSuffix(name, " # internal")] = contents + "\n"
+			}
 			continue
 		}
 		if !strings.Contains(line, tools) {
@@ -56,6 +59,19 @@ func parseScript(text, tools string) (script, error) {
 		}
 	}
 	return s, nil
+}
+
+// heredoc returns what stands before the line EOF, and what behind. A file that
+// does not end in a new line, as JSON does, has EOF at its very end.
+func heredoc(text string) (contents, rest string, ok bool) {
+	at := 0
+	for line := range strings.Lines(text) {
+		at += len(line)
+		if line == "EOF\n" || line == "}EOF\n" {
+			return text[:at-len("EOF\n")], text[at:], true
+		}
+	}
+	return "", "", false
 }
 
 // parseCommand takes a line apart: variables with values in single quotes, then
