@@ -16,7 +16,6 @@ import (
 // compile compiles a package against those that it imports, and stamps it.
 func (b *Builder) compile(ctx context.Context, p *pkg) error {
 	g := b.graph
-	p.compiled = false
 	input, err := p.read()
 	if err != nil {
 		return &Refusal{"unreadable file", err}
@@ -50,12 +49,15 @@ func (b *Builder) compile(ctx context.Context, p *pkg) error {
 	}
 	sum, err := exportdata.Stamp(export, object)
 	if err != nil {
+		_ = os.Remove(export)
+		_ = os.Remove(object)
 		return &Refusal{"unknown export data", err}
 	}
+	p.compiled = false
 	if err := errors.Join(os.Rename(export, b.export(p)), os.Rename(object, b.object(p))); err != nil {
 		return &Refusal{"no room", err}
 	}
-	p.compiled, p.input, p.sum, p.against = true, input, sum, against
+	p.compiled, p.edited, p.input, p.sum, p.against = true, false, input, sum, against
 	return nil
 }
 

@@ -46,6 +46,8 @@ type pkg struct {
 	embedded        []string // the files among it, absolute
 	imports         []string // packages of the graph
 
+	edited bool // since it was compiled
+
 	// What follows is of the latest time that it was compiled.
 	compiled bool
 	input    [32]byte                  // what it was compiled from
@@ -107,26 +109,23 @@ func (g *graph) inOwn(file string) bool {
 
 // inherit takes over what an earlier graph has compiled of the same.
 func (g *graph) inherit(before *graph) {
-	changed := make(map[int]bool)
-	for _, c := range g.tree.Since(before.tree) {
-		for _, i := range g.owners[g.set.Path(c.Path)].packages {
-			changed[i] = true
-		}
-	}
-	for _, name := range before.recent {
-		for _, i := range g.owners[g.set.Path(name)].packages {
-			changed[i] = true
-		}
-	}
-	for i, p := range g.packages {
+	for _, p := range g.packages {
 		k, ok := before.index[p.path]
-		if !ok || changed[i] {
+		if !ok {
 			continue
 		}
 		if old := before.packages[k]; old.compiled && old.command() == p.command() {
 			p.compiled, p.input, p.sum, p.against = true, old.input, old.sum, old.against
+			p.compare()
 		}
 	}
+}
+
+// compare notes whether a package consists of what it was compiled from. A file
+// may be written as it was, or be mended.
+func (p *pkg) compare() {
+	input, err := p.read()
+	p.edited = err != nil || input != p.input
 }
 
 // command is how a package is compiled, but for the packages of the graph.
@@ -152,11 +151,7 @@ func (g *graph) look() error {
 		return refuse(reason)
 	}
 	for _, i := range touched {
-		p := g.packages[i]
-		// A file may be written as it was.
-		if input, err := p.read(); err != nil || input != p.input {
-			p.compiled = false
-		}
+		g.packages[i].compare()
 	}
 	g.tree, g.recent = tree, nil
 	for _, c := range tree.Since(nil) {
@@ -176,7 +171,7 @@ func (g *graph) edited() ([]source.Change, error) {
 // current reports whether a package is compiled from what it consists of now,
 // against what it would see now of those that it imports.
 func (g *graph) current(p *pkg) bool {
-	if !p.compiled {
+	if !p.compiled || p.edited {
 		return false
 	}
 	for _, path := range p.imports {

@@ -110,12 +110,12 @@ func (m *module) hot(want ...string) {
 // refused has the builder refuse, and leave nothing.
 func (m *module) refused(reason string) {
 	m.t.Helper()
-	before, _ := os.Stat(m.path("out/hot"))
+	before, missing := os.Stat(m.path("out/hot"))
 	got, err := m.builder.Build(m.t.Context(), m.request("hot"), Debugging)
 	if r, ok := errors.AsType[*Refusal](err); !ok || r.Reason != reason {
 		m.t.Errorf("Build() = %q, %v, want the refusal %s", got.Compiled, err, reason)
 	}
-	if after, _ := os.Stat(m.path("out/hot")); !os.SameFile(before, after) {
+	if after, err := os.Stat(m.path("out/hot")); (err == nil) != (missing == nil) || err == nil && !os.SameFile(before, after) {
 		m.t.Errorf("Build() = %v and has written to the output", err)
 	}
 	m.tidy()

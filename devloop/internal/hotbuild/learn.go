@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -170,7 +171,7 @@ func (g *graph) add(l *listed, compile []string, files map[string]string, byPath
 	if err != nil {
 		return err
 	}
-	p.flags = flags
+	p.flags = steady(flags)
 	config, ok := files[value(compile[:n], "-importcfg")]
 	if !ok {
 		return unknown("%s is compiled without a configuration", l.ImportPath)
@@ -195,6 +196,25 @@ func (g *graph) add(l *listed, compile []string, files map[string]string, byPath
 	g.index[p.path] = len(g.packages)
 	g.packages = append(g.packages, p)
 	return nil
+}
+
+// steady returns a compiler's flags without what differs from one time to the
+// next: the number of a scratch directory, in which there is none of our files,
+// and how many processors were free.
+func steady(flags []string) []string {
+	var out []string
+	for i, flag := range flags {
+		switch {
+		case strings.HasPrefix(flag, "-c="):
+			flag = fmt.Sprintf("-c=%d", min(4, runtime.GOMAXPROCS(0)))
+		case i > 0 && flags[i-1] == "-trimpath":
+			if _, rest, ok := strings.Cut(flag, "=>"); ok && strings.HasPrefix(flag, "$WORK/") {
+				flag = "$WORK=>" + rest
+			}
+		}
+		out = append(out, flag)
+	}
+	return out
 }
 
 // unknown refuses what the go command says.

@@ -125,3 +125,11 @@ func TestKeep(t *testing.T) {
 		}
 	}
 }
+
+func TestSteady(t *testing.T) {
+	a := steady(strings.Fields("-trimpath $WORK/b002=>;/src=>m -p m -c=2 -N"))
+	b := steady(strings.Fields("-trimpath $WORK/b198=>;/src=>m -p m -c=1 -N"))
+	if want := "-trimpath $WORK=>;/src=>m -p m "; !slices.Equal(a, b) || !strings.HasPrefix(strings.Join(a, " "), want) {
+		t.Errorf("steady() = %q and %q, want twice %s...", a, b, want)
+	}
+}
