@@ -117,7 +117,7 @@ func TestPitfalls(t *testing.T) {
 func TestWrapper(t *testing.T) {
 	const plain = "package part\n\ntype T struct{ A int }\n\nfunc (t *T) Set(n, m int) { t.A = n * m }\n"
 	m := newModule(t, map[string]string{
-		"main.go":      "package main\n\nimport \"m/part\"\n\ntype outer struct{ *part.T }\n\nfunc main() {\n\tvar s interface{ Set(n, m int) } = outer{new(part.T)}\n\ts.Set(2, 3)\n}\n",
+		"main.go":      "package main\n\nimport \"m/part\"\n\ntype outer struct {\n\tn int\n\t*part.T\n}\n\nfunc main() {\n\tvar s interface{ Set(n, m int) } = outer{1, new(part.T)}\n\ts.Set(2, 3)\n}\n",
 		"part/part.go": plain,
 	})
 	m.learn()
