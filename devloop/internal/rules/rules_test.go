@@ -58,6 +58,7 @@ func importRules() map[string]importRule {
 		"internal/control":     {nil, "commands reach the loop without knowing what it does"},
 		"internal/dap":         {nil, "a protocol, and not ours"},
 		"internal/initialize":  {nil, "it reads a module and writes files, and runs nothing of the loop"},
+		"internal/exportdata":  {nil, "it reads what the compiler writes, and runs none"},
 		"internal/filenames":   {nil, "it reads programs, and knows nothing of debuggers"},
 		"internal/fingerprint": {nil, "it compares files, and runs none"},
 		"internal/forward":     {nil, "it passes requests on, and does not know the processes that answer them"},
@@ -75,9 +76,13 @@ func importRules() map[string]importRule {
 
 		"internal/air":     {[]string{"internal/process"}, "it keeps a program running that it neither reads nor steers"},
 		"internal/gobuild": {[]string{"internal/process", "internal/source"}, "one build needs no loop around it"},
-		"internal/report":  {[]string{"internal/source"}, "it prints events, and causes none"},
-		"internal/relay":   {[]string{"internal/dap", "internal/filenames", "internal/lines"}, "it sees the server, the debugger and the loop by interfaces"},
-		"internal/delve":   {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},
+		"internal/hotbuild": {
+			[]string{"internal/exportdata", "internal/gobuild", "internal/process", "internal/source"},
+			"one build needs no loop around it",
+		},
+		"internal/report": {[]string{"internal/source"}, "it prints events, and causes none"},
+		"internal/relay":  {[]string{"internal/dap", "internal/filenames", "internal/lines"}, "it sees the server, the debugger and the loop by interfaces"},
+		"internal/delve":  {[]string{"internal/process", "internal/relay"}, "it starts debuggers for the relay, which has the sessions"},
 		"internal/supervisor": {
 			[]string{
 				"internal/fingerprint", "internal/forward", "internal/launch", "internal/notify", "internal/process",
