@@ -39,11 +39,10 @@ func kinds() []kind {
 		{"a closure", "//body", before("\tfunc() { x += # }()")},
 		{"a goroutine and defer", "//body", before("\tdone# := make(chan int)\n\tgo func() { defer close(done#); x++ }()\n\t<-done#")},
 		{"a local type", "//body", before("\ttype local# struct{ n int }\n\tx += any(local#{#}).(local#).n")},
-		{"a method of a local value", "//body", before("\tx += len(fmt.Sprint(T{A: #}))")},
-		{"an unused result", "//body", before("\t_, _ = fmt.Sscan(\"#\", &x)")},
+		{"an unused result", "//body", before("\t_ = append([]int{x}, #)")},
 		{"a comment above", "//decl", before("// Comment # on a line.\n")},
 		{"a function", "//decl", before("func new#() int { return # }\n")},
-		{"an exported function", "//decl", before("// New# is new.\nfunc New#(t *T) int { return t.A + # }\n")},
+		{"an exported function", "//decl", before("// New# is new.\nfunc New#(t []int) int { return t[0] + # }\n")},
 		{"a variable", "//decl", before("var v# = fmt.Sprint(#)\n")},
 		{"a map", "//decl", before("var map# = map[string]int{\"#\": #, \"x\": 1, \"y\": 2}\n")},
 		{"a type with a method", "//decl", before("type type# struct{ T }\n\nfunc (t type#) String() string { return \"#\" }\n\nvar _ fmt.Stringer = type#{}\n")},
@@ -143,8 +142,14 @@ func Last() string {
 `
 }
 
-// modules are small programs, by name.
-func modules() map[string]map[string]string {
+// A program is a module, and flags for it.
+type program struct {
+	flags []string
+	files map[string]string
+}
+
+// programs are small programs of several shapes, by name.
+func programs() map[string]program {
 	main := func(imports ...string) string {
 		text := pkgSource("main", imports)
 		return text + "\nfunc main() {\n\tx := 1\n\tfmt.Println(First(&x), Last())\n}\n"
@@ -160,13 +165,25 @@ func modules() map[string]map[string]string {
 		return strings.Replace(text, "//decl", "//go:embed text\nvar Text string\n\n//go:embed text all:more\nvar Files embed.FS\n\n//decl", 1)
 	}
 	embedding := strings.Replace(embed(pkgSource("data", nil)), "import (\n", "import (\n\t\"embed\"\n", 1)
-	return map[string]map[string]string{
-		"small": {"main.go": main("m/part"), "part/part.go": pkgSource("part", nil), "part/more.go": "package part\n\nimport \"fmt\"\n\n//decl\n\nvar _ = fmt.Sprint()\n"},
-		"embedding": {
+	small := map[string]string{
+		"main.go": main("m/part"), "part/part.go": pkgSource("part", nil),
+		"part/more.go": "package part\n\nimport \"fmt\"\n\n//decl\n\nvar _ = fmt.Sprint()\n",
+	}
+	wide := map[string]string{"main.go": main("m/part"), "part/part.go": pkgSource("part", nil)}
+	for i := range 120 {
+		wide[fmt.Sprintf("part/part%d.go", i)] = fmt.Sprintf("package part\n\nfunc F%d(x int) int {\n\t//body\n\treturn x\n}\n", i)
+	}
+	debug := []string{"-gcflags=m/...=-N -l", "-ldflags=-compressdwarf=false"}
+	return map[string]program{
+		"small":     {debug, small},
+		"optimised": {[]string{"-ldflags=-compressdwarf=false"}, small},
+		"trimmed":   {[]string{"-trimpath", "-gcflags=all=-l", "-ldflags=-X m/part.Unset=text"}, small},
+		"wide":      {debug, wide},
+		"tree":      {debug, tree},
+		"embedding": {debug, map[string]string{
 			"main.go": main("m/data", "m/part"), "part/part.go": pkgSource("part", []string{"m/data"}),
 			"data/data.go": embedding, "data/text": "//text\n", "data/more/.hidden": "more\n//text\n", "data/more/text": "//text\n",
-		},
-		"tree": tree,
+		}},
 	}
 }
 
@@ -176,18 +193,22 @@ func TestEdits(t *testing.T) {
 	n := *edits
 	if n == 0 {
 		n = 4
-		if testing.Short() {
-			n = 1
-		}
 	}
 	s := *seed
 	if s == 0 {
 		s = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	for _, name := range slices.Sorted(maps.Keys(modules())) {
+	for name, p := range programs() {
 		t.Run(name, func(t *testing.T) {
+			switch {
+			case testing.Short() && name != "small":
+				t.Skip("-short leaves out all but one")
+			case *edits == 0 && name == "trimmed":
+				t.Skip("compiles the standard library anew: only with -edits")
+			}
 			t.Logf("-seed=%d", s)
-			f := &fuzzer{newModule(t, modules()[name]), rand.New(rand.NewPCG(s, uint64(len(name)))), slices.Sorted(maps.Keys(modules()[name])), nil}
+			f := &fuzzer{newModule(t, p.files), rand.New(rand.NewPCG(s, uint64(len(name)))), slices.Sorted(maps.Keys(p.files)), nil}
+			f.flags = p.flags
 			f.learn()
 			for i := range n {
 				f.step(i + 1)
@@ -220,7 +241,7 @@ func (f *fuzzer) step(n int) {
 				marked = append(marked, i)
 			}
 		}
-		if len(marked) == 0 || k.name == "a type with a method" && strings.HasSuffix(name, "more.go") {
+		if len(marked) == 0 || k.name == "a type with a method" && !strings.Contains(f.read(name), "type T struct") {
 			continue
 		}
 		i := marked[f.random.IntN(len(marked))]

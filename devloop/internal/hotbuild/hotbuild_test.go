@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"devloop/internal/gobuild"
@@ -337,20 +338,81 @@ func note(t *testing.T, f *elf.File) []byte {
 	return data
 }
 
+// TestCancel ends a build in which a tool runs, and all below it.
 func TestCancel(t *testing.T) {
 	testkit.NeedProc(t)
+	for _, tool := range []string{"compile", "link"} {
+		t.Run(tool, func(t *testing.T) {
+			m := newModule(t, small())
+			m.learn()
+			m.hot()
+			m.edit("greeting/of.go", `"hello"`, `"goodbye"`)
+			pids := filepath.Join(t.TempDir(), "pids")
+			real := m.stop(tool, pids)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			why := errors.New("no longer wanted")
+			done := make(chan error, 1)
+			go func() {
+				_, err := m.builder.Build(ctx, m.request("hot"), Serving)
+				done <- err
+			}()
+			var running, below int
+			if _, err := fmt.Sscan(testkit.WaitFile(t, pids), &running, &below); err != nil {
+				t.Fatal(err)
+			}
+			cancel(why)
+			if err := testkit.Within(t, "the end of Build", done); !errors.Is(err, why) {
+				t.Errorf("Build() = %v, want %v", err, why)
+			}
+			testkit.Eventually(t, "the end of the tool and its child", func() bool {
+				return testkit.Gone(running) && testkit.Gone(below)
+			})
+			m.tidy()
+			m.says("hello you")
+			m.builder.graph.tools.dir = real
+			if _, err := m.builder.Build(t.Context(), m.request("hot"), Debugging); err != nil {
+				t.Errorf("Build() = %v", err)
+			}
+			m.says("goodbye you")
+			m.same()
+		})
+	}
+}
+
+// stop has a tool note its process and a child, and never end. It returns the
+// directory of the real tools.
+func (m *module) stop(tool, pids string) string {
+	m.t.Helper()
+	real := m.builder.graph.tools.dir
+	dir := m.t.TempDir()
+	for _, name := range []string{"compile", "link"} {
+		script := "#!/bin/sh\nexec " + filepath.Join(real, name) + ` "$@"` + "\n"
+		if name == tool {
+			script = "#!/bin/sh\nsleep 1000 &\necho $$ $! >" + pids + ".new\nmv " + pids + ".new " + pids + "\nwait\n"
+		}
+		// A process that is forked meanwhile would have the program open.
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.builder.graph.tools.dir = dir
+	return real
+}
+
+// TestCancelledLearning goes on where it was.
+func TestCancelledLearning(t *testing.T) {
 	m := newModule(t, small())
-	m.learn()
-	m.hot()
-	m.edit("greeting/of.go", `"hello"`, `"goodbye"`)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no longer wanted")
 	cancel(why)
-	if _, err := m.builder.Build(ctx, m.request("hot"), Serving); !errors.Is(err, why) {
-		t.Errorf("Build() = %v, want %v", err, why)
+	if err := m.builder.Learn(ctx, m.request("hot")); !errors.Is(err, why) {
+		t.Errorf("Learn() = %v, want %v", err, why)
 	}
-	m.tidy()
+	m.refused("not ready")
+	m.learn()
+	m.hot()
 	m.says("hello you")
-	m.hot("m/greeting", "m")
-	m.says("goodbye you")
 }

@@ -176,14 +176,25 @@ func TestMovedMethod(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	m := newModule(t, map[string]string{
 		"main.go":      "package main\n\nimport \"m/data\"\n\nfunc main() { println(data.Text) }\n",
-		"data/data.go": "package data\n\nimport _ \"embed\"\n\n//go:embed text\nvar Text string\n",
+		"data/data.go": "package data\n\nimport \"embed\"\n\n//go:embed text\nvar Text string\n\n//go:embed more\nvar More embed.FS\n",
 		"data/text":    "one",
+		"data/more/a":  "a",
 	})
 	m.learn()
 	m.write("data/text", "two")
 	m.hot("m/data")
 	m.says("two")
 	m.same()
+	m.write("data/more/.hidden", "not embedded")
+	m.write("data/other", "not embedded")
+	m.hot()
+	m.write("data/more/b/c", "embedded")
+	m.refused("files changed")
+	m.learn()
+	m.hot()
+	m.same()
+	m.remove("data/more/a")
+	m.refused("files changed")
 }
 
 // TestRefusals: what is more than an edit inside of known files is for go build.
