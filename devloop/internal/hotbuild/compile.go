@@ -11,13 +11,15 @@ import (
 	"strings"
 
 	"devloop/internal/exportdata"
+	"devloop/internal/source"
 )
 
 // compile compiles a package against those that it imports, and stamps it.
 func (b *Builder) compile(ctx context.Context, p *pkg) error {
 	g := b.graph
+	before, errScan := p.files().Scan()
 	input, err := p.read()
-	if err != nil {
+	if err = errors.Join(err, errScan); err != nil {
 		return &Refusal{"unreadable file", err}
 	}
 	place := b.place(p)
@@ -42,15 +44,18 @@ func (b *Builder) compile(ctx context.Context, p *pkg) error {
 	if err != nil {
 		return &Refusal{"no room", err}
 	}
-	if err := g.tools.run(ctx, b.Starter, "compile", append(args, p.files...), nil); err != nil {
-		_ = os.Remove(export)
-		_ = os.Remove(object)
+	// Both are gone if they have not been put in place.
+	defer func() { _, _ = os.Remove(export), os.Remove(object) }()
+	if err := g.tools.run(ctx, b.Starter, "compile", append(args, p.sources...), nil); err != nil {
 		return failed(ctx, "compile error", err)
+	}
+	// What the compiler has read may be another text than was summed, if someone
+	// wrote the file and wrote it back.
+	if after, err := p.files().Scan(); err != nil || len(after.Since(before)) > 0 {
+		return &Refusal{"edited meanwhile", err}
 	}
 	sum, err := exportdata.Stamp(export, object)
 	if err != nil {
-		_ = os.Remove(export)
-		_ = os.Remove(object)
 		return &Refusal{"unknown export data", err}
 	}
 	p.compiled = false
@@ -61,11 +66,14 @@ func (b *Builder) compile(ctx context.Context, p *pkg) error {
 	return nil
 }
 
+// files are those that a package is compiled from.
+func (p *pkg) files() *source.Set { return &source.Set{Files: slices.Concat(p.sources, p.embedded)} }
+
 // read sums what a package is compiled from.
 func (p *pkg) read() ([32]byte, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", p.command())
-	for _, name := range slices.Concat(p.files, p.embedded) {
+	for _, name := range p.files().Files {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return [32]byte{}, err

@@ -40,7 +40,7 @@ type owner struct {
 type pkg struct {
 	path, name, dir string
 	flags           []string // for the compiler
-	files           []string // absolute
+	sources         []string // Go files, absolute
 	config          []string // lines for the compiler that never change: packages of others
 	embeds          string   // what go:embed directives find
 	embedded        []string // the files among it, absolute
@@ -130,7 +130,7 @@ func (p *pkg) compare() {
 
 // command is how a package is compiled, but for the packages of the graph.
 func (p *pkg) command() string {
-	return fmt.Sprintf("%q %q %q %q %q", p.flags, p.files, p.config, p.embeds, p.imports)
+	return fmt.Sprintf("%q %q %q %q %q", p.flags, p.sources, p.config, p.embeds, p.imports)
 }
 
 // look notes which packages have been edited. It refuses an edit that changes

@@ -383,16 +383,23 @@ func TestCancel(t *testing.T) {
 // directory of the real tools.
 func (m *module) stop(tool, pids string) string {
 	m.t.Helper()
-	real := m.builder.graph.tools.dir
-	dir := m.t.TempDir()
+	return m.replace(tool, "sleep 1000 &\necho $$ $! >"+pids+".new\nmv "+pids+".new "+pids+"\nwait\n")
+}
+
+// replace puts a script in place of a tool, which is REAL in it. It returns the
+// directory of the real tools.
+func (m *module) replace(tool, script string) string {
+	m.t.Helper()
+	real, dir := m.builder.graph.tools.dir, m.t.TempDir()
 	for _, name := range []string{"compile", "link"} {
-		script := "#!/bin/sh\nexec " + filepath.Join(real, name) + ` "$@"` + "\n"
+		text := "exec REAL \"$@\"\n"
 		if name == tool {
-			script = "#!/bin/sh\nsleep 1000 &\necho $$ $! >" + pids + ".new\nmv " + pids + ".new " + pids + "\nwait\n"
+			text = script
 		}
+		text = "#!/bin/sh\n" + strings.ReplaceAll(text, "REAL", filepath.Join(real, name))
 		// A process that is forked meanwhile would have the program open.
 		syscall.ForkLock.RLock()
-		err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700)
+		err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700)
 		syscall.ForkLock.RUnlock()
 		if err != nil {
 			m.t.Fatal(err)

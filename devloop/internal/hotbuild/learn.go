@@ -162,7 +162,7 @@ func (g *graph) add(l *listed, compile []string, files map[string]string, byPath
 		if path.Base(compile[n+i]) != name {
 			return unknown("the go command compiles %s instead of %s", compile[n+i], name)
 		}
-		p.files = append(p.files, filepath.Join(l.Dir, name))
+		p.sources = append(p.sources, filepath.Join(l.Dir, name))
 	}
 	outputs := func(name string) bool {
 		return slices.Contains([]string{"-o", "-importcfg", "-embedcfg", "-buildid"}, name)

@@ -284,6 +284,22 @@ func TestNet(t *testing.T) {
 	m.tidy()
 }
 
+// TestWrittenBack: a text that the compiler may have read, and no one else, does
+// not count as compiled.
+func TestWrittenBack(t *testing.T) {
+	m := newModule(t, small())
+	m.learn()
+	m.hot()
+	file, aside := m.path("greeting/of.go"), filepath.Join(t.TempDir(), "aside")
+	real := m.replace("compile", "cp "+file+" "+aside+"\nsed -i s/hello/goodbye/ "+file+"\nREAL \"$@\"\ncp "+aside+" "+file+"\n")
+	m.edit("greeting/of.go", "name\n", "name + \"!\"\n")
+	m.refused("edited meanwhile")
+	m.builder.graph.tools.dir = real
+	m.hot("m/greeting")
+	m.says("hello you!")
+	m.same()
+}
+
 // TestInherit: what has been compiled is not compiled again to learn of a change.
 func TestInherit(t *testing.T) {
 	m := newModule(t, small())
