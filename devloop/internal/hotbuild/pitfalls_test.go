@@ -205,33 +205,47 @@ func TestRefusals(t *testing.T) {
 	m.refused("not ready")
 	m.learn()
 	m.hot()
-	tests := []struct {
-		reason string
-		edit   func()
-	}{
-		{"files changed", func() { m.write("greeting/new.go", "package greeting\n") }},
-		{"files changed", func() { m.remove("greeting/new.go") }},
-		{"imports changed", func() { m.edit("greeting/end.go", "package greeting\n", "package greeting\n\nimport _ \"os\"\n") }},
-		{"constraints changed", func() { m.edit("greeting/other_os.go", "!linux", "linux") }},
-		{"directives changed", func() { m.edit("greeting/end.go", "func End", "//go:noinline\nfunc End") }},
-		{"go.mod changed", func() { m.edit("go.mod", "go 1.26", "go 1.26 // x") }},
+	tests := []struct{ reason, file, old, new string }{
+		{"files changed", "greeting/new.go", "", "package greeting\n"},
+		{"files changed", "greeting/end.go", "func End() {}\n", ""},
+		{"files changed", "greeting/x_amd64.s", "", "// Nothing.\n"},
+		{"files changed", "default.pgo", "", "a profile"},
+		{"package changed", "greeting/end.go", "package greeting", "package other"},
+		{"imports changed", "greeting/end.go", "package greeting\n", "package greeting\n\nimport _ \"os\"\n"},
+		{"constraints changed", "greeting/other_os.go", "!linux", "linux"},
+		{"directives changed", "greeting/end.go", "func End", "//go:noinline\nfunc End"},
+		{"syntax error", "greeting/end.go", "package", "packag"},
+		{"go.mod changed", "go.mod", "go 1.26", "go 1.26 // x"},
+		{"go.sum changed", "go.sum", "", "\n"},
 	}
 	for _, tt := range tests {
-		tt.edit()
+		text, err := os.ReadFile(m.path(tt.file))
+		after := strings.Replace(string(text), tt.old, tt.new, 1)
+		if after == "package greeting\n\n" {
+			m.remove(tt.file)
+		} else {
+			m.write(tt.file, after)
+		}
 		m.refused(tt.reason)
 		m.refused("not ready") // until it has learnt anew
-		if testing.Short() {
-			return
+		if err != nil {
+			m.remove(tt.file)
+		} else {
+			m.write(tt.file, string(text))
 		}
-		m.learn()
-		m.hot()
+		// As if it had learnt: the files are as they were.
+		g := m.builder.graph
+		g.outdated = false
+		if g.tree, err = g.set.Scan(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	m.same()
-	// What is not the module's: a test, a text, a directory without packages.
+	// What is not the program's: a test, a text, a directory without packages.
 	m.write("greeting/of_test.go", "package greeting\n")
 	m.write("greeting/README", "text")
 	m.write("elsewhere/x.go", "package elsewhere\n")
 	m.hot()
+	m.same()
 }
 
 // TestCompileError: the go command says what is wrong. Once that is mended, the
