@@ -51,8 +51,9 @@ type Builder struct {
 	Dir     string // for the compiled packages; it is the builder's own
 	Starter *process.Starter
 
-	graph *graph // nil: unknown
-	ready bool   // every package of the graph has been compiled once
+	graph  *graph // nil: unknown
+	ready  bool   // every package of the graph has been compiled once
+	linked string // build id of the latest program
 }
 
 // A Result is what a build did.
@@ -113,7 +114,24 @@ func (b *Builder) Build(ctx context.Context, r gobuild.Request, mode Mode) (Resu
 	if again, err := g.edited(); err != nil || len(again) > 0 {
 		return Result{}, &Refusal{"edited meanwhile", err}
 	}
-	return Result{compiled}, b.link(ctx, mode)
+	output, err := r.Output()
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{compiled}, b.link(ctx, output, mode)
+}
+
+// Symbols links the program of the latest Build once more, with what debuggers
+// read, into a file. Both have the same build id. It returns a *Refusal if
+// packages have been compiled since.
+func (b *Builder) Symbols(ctx context.Context, file string) error {
+	if b.graph == nil || !b.ready || b.linked == "" {
+		return refuse("not ready")
+	}
+	if _, id := b.inputs(); id != b.linked {
+		return refuse("edited meanwhile")
+	}
+	return b.link(ctx, file, Debugging)
 }
 
 // compileAll compiles what has to be, each package after those that it imports.

@@ -285,7 +285,13 @@ func TestServing(t *testing.T) {
 	}
 	defer serving.Close()
 	id := note(t, serving)
+	if err := m.builder.Symbols(t.Context(), m.path("out/symbols")); err != nil {
+		t.Fatalf("Symbols() = %v", err)
+	}
 	m.hot()
+	if difference := compare(t, m.path("out/symbols"), m.path("out/hot")); difference != "" {
+		t.Errorf("Symbols does not link the program: %s", difference)
+	}
 	debugging, err := elf.Open(m.path("out/hot"))
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +319,13 @@ func TestServing(t *testing.T) {
 		}
 	}
 	m.edit("greeting/of.go", `"hello"`, `"hallo"`)
-	m.hot("m/greeting", "m")
+	m.edit("main.go", "(\"you\")", "(1)")
+	m.refused("compile error") // with one of the packages compiled
+	if err := m.builder.Symbols(t.Context(), m.path("out/symbols")); err == nil || err.Error() != "edited meanwhile" {
+		t.Errorf("Symbols() = %v of another program", err)
+	}
+	m.edit("main.go", "(1)", "(\"you\")")
+	m.hot("m")
 	edited, err := elf.Open(m.path("out/hot"))
 	if err != nil {
 		t.Fatal(err)

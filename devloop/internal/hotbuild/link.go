@@ -38,43 +38,47 @@ func newLink(c command, linked, others []string) (link, error) {
 	return link{c.env, flags, linked, make(map[string]string), others}, nil
 }
 
-// link links the program into the output's directory, then puts it in place.
-func (b *Builder) link(ctx context.Context, mode Mode) error {
+// inputs are what the linker reads: where the packages are, and a build id that
+// is that of no other program.
+func (b *Builder) inputs() (config, id string) {
 	g := b.graph
-	output, err := g.request.Output()
-	if err != nil {
-		return err
+	var lines strings.Builder
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q %q\n", g.link.flags, g.link.others)
+	for _, path := range g.link.linked {
+		file := g.link.archives[path]
+		if i, own := g.index[path]; own {
+			p := g.packages[i]
+			file = b.object(p)
+			fmt.Fprintf(sum, "%s %x\n", path, p.input)
+		} else {
+			fmt.Fprintf(sum, "%s %s\n", path, file)
+		}
+		fmt.Fprintf(&lines, "packagefile %s=%s\n", path, file)
 	}
+	for _, line := range g.link.others {
+		fmt.Fprintln(&lines, line)
+	}
+	return lines.String(), fmt.Sprintf("hot/%x", sum.Sum(nil))
+}
+
+// link links the program beside the output, then puts it in place.
+func (b *Builder) link(ctx context.Context, output string, mode Mode) error {
+	g := b.graph
 	// As for "go build": a directory, which is gone whatever happens.
 	scratch, err := gobuild.Scratch(output)
 	if err != nil {
 		return &Refusal{"no room", err}
 	}
 	defer os.RemoveAll(scratch)
-	var config strings.Builder
-	id := sha256.New()
-	fmt.Fprintf(id, "%q %q\n", g.link.flags, g.link.others)
-	for _, path := range g.link.linked {
-		file := g.link.archives[path]
-		if i, own := g.index[path]; own {
-			p := g.packages[i]
-			file = b.object(p)
-			fmt.Fprintf(id, "%s %x\n", path, p.input)
-		} else {
-			fmt.Fprintf(id, "%s %s\n", path, file)
-		}
-		fmt.Fprintf(&config, "packagefile %s=%s\n", path, file)
-	}
-	for _, line := range g.link.others {
-		fmt.Fprintln(&config, line)
-	}
+	config, id := b.inputs()
 	importcfg, fresh := filepath.Join(scratch, "importcfg.link"), filepath.Join(scratch, filepath.Base(output))
-	if err := os.WriteFile(importcfg, []byte(config.String()), 0o600); err != nil {
+	if err := os.WriteFile(importcfg, []byte(config), 0o600); err != nil {
 		return &Refusal{"no room", err}
 	}
 	// A debugger finds what it reads of a program by the build id, which is that of
 	// either mode; the go command must not take the program for one of its own.
-	args := slices.Concat(g.link.flags, []string{"-o", fresh, "-importcfg", importcfg, fmt.Sprintf("-buildid=hot/%x", id.Sum(nil))})
+	args := slices.Concat(g.link.flags, []string{"-o", fresh, "-importcfg", importcfg, "-buildid=" + id})
 	if mode == Serving {
 		args = append(args, "-s", "-w")
 	}
@@ -88,5 +92,6 @@ func (b *Builder) link(ctx context.Context, mode Mode) error {
 	if err := os.Rename(fresh, output); err != nil {
 		return &Refusal{"no room", fmt.Errorf("put the binary in place: %w", err)}
 	}
+	b.linked = id
 	return nil
 }

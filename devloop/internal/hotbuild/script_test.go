@@ -133,3 +133,22 @@ func TestSteady(t *testing.T) {
 		t.Errorf("steady() = %q and %q, want twice %s...", a, b, want)
 	}
 }
+
+func TestNewLink(t *testing.T) {
+	tests := []struct{ args, modinfo, flags, err string }{
+		{"-o x -importcfg y -buildmode=exe -buildid=a/b -X m.v=1 -extld=gcc main.a", `build\tGOOS=linux`, "-buildmode=exe -X m.v=1 -extld=gcc", ""},
+		{"-buildmode=exe main.a", `build\tvcs.modified=true`, "", "vcs stamp"},
+		{"-linkmode=external main.a", "", "", "flag -linkmode"},
+		{"-X ./tmp main.a", "", "", "unknown commands: the link has the word ./tmp"},
+	}
+	for _, tt := range tests {
+		got, err := newLink(command{args: strings.Fields(tt.args)}, nil, []string{`modinfo "` + tt.modinfo + `"`})
+		said := ""
+		if err != nil {
+			said = err.Error()
+		}
+		if strings.Join(got.flags, " ") != tt.flags || said != tt.err {
+			t.Errorf("newLink(%s) = %q, %v, want %s, %s", tt.args, got.flags, err, tt.flags, tt.err)
+		}
+	}
+}
