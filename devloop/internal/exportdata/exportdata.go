@@ -20,12 +20,12 @@ import (
 type section uint64
 
 const (
-	strings_ section = iota
+	texts section = iota
 	metas
 	posBases
 	pkgs
 	names
-	types_
+	types
 	objs
 	objExts
 	objDicts
@@ -203,7 +203,7 @@ func (r *reader) ref(s section) ref {
 
 // text returns the text of a string element.
 func (f *file) text(r ref) (string, error) {
-	if r.section != strings_ {
+	if r.section != texts {
 		return "", errors.New("the export data has no text where it should")
 	}
 	text, err := f.element(r)

@@ -5,6 +5,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"go/importer"
+	"go/token"
+	gotypes "go/types"
 	"io"
 	"os"
 	"os/exec"
@@ -167,11 +171,41 @@ func TestOf(t *testing.T) {
 	c := newCompiler(t, "-N", "-l")
 	c.compile("q", imported)
 	want := c.sum("p", base)
+	seen := c.seen("p")
 	for _, tt := range tests {
-		if got := c.sum("p", tt.source); (got == want) != tt.same {
+		got := c.sum("p", tt.source)
+		if (got == want) != tt.same {
 			t.Errorf("after %s the sums are equal: %t, want %t", tt.name, got == want, tt.same)
 		}
+		// The standard library reads the same data, in another way.
+		if now := c.seen("p"); got == want && now != seen {
+			t.Errorf("after %s the sums are equal, and go/types sees\n%s\nwhere it saw\n%s", tt.name, now, seen)
+		}
 	}
+}
+
+// seen is what go/types sees of a compiled package, without positions.
+func (c *compiler) seen(name string) string {
+	c.t.Helper()
+	open := func(path string) (io.ReadCloser, error) { return os.Open(c.path(path + ".x")) }
+	p, err := importer.ForCompiler(token.NewFileSet(), "gc", open).Import(name)
+	if err != nil {
+		c.t.Fatalf("import %s: %v", name, err)
+	}
+	var text strings.Builder
+	for _, name := range p.Scope().Names() {
+		object := p.Scope().Lookup(name)
+		fmt.Fprintln(&text, object)
+		if constant, ok := object.(*gotypes.Const); ok {
+			fmt.Fprintln(&text, constant.Val().ExactString())
+		}
+		if named, ok := object.Type().(*gotypes.Named); ok {
+			for method := range named.Methods() {
+				fmt.Fprintln(&text, method)
+			}
+		}
+	}
+	return text.String()
 }
 
 // TestLinesAbove: what is not generic may move.

@@ -81,7 +81,7 @@ func (s *summer) bodies() error {
 	r := s.reader(ref{metas, privateRoot})
 	r.uint() // whether there is something to initialise
 	for range r.uint() {
-		path, name := r.ref(strings_), r.ref(strings_)
+		path, name := r.ref(texts), r.ref(texts)
 		r.ref(bodies)
 		if r.err != nil {
 			break
@@ -122,11 +122,11 @@ func (s *summer) of(r ref) (Sum, error) {
 }
 
 func (s *summer) compute(r ref) (Sum, error) {
-	if r.section == strings_ {
+	if r.section == texts {
 		text, err := s.element(r)
 		return sha256.Sum256(text), err
 	}
-	if r.section == types_ {
+	if r.section == types {
 		w := s.walk(r)
 		w.typeElement()
 		return w.sum()

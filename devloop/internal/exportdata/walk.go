@@ -74,7 +74,7 @@ func (w *walker) position() {
 
 func (w *walker) ident() {
 	w.use(pkgs)
-	w.use(strings_)
+	w.use(texts)
 }
 
 // typ walks the use of a type.
@@ -82,7 +82,7 @@ func (w *walker) typ() {
 	if w.flag() { // depends on type parameters
 		w.number()
 	} else {
-		w.use(types_)
+		w.use(types)
 	}
 }
 
@@ -124,8 +124,8 @@ func (w *walker) typeElement() {
 			w.position()
 			w.ident()
 			w.typ()
-			w.use(strings_) // the tag
-			w.flag()        // embedded
+			w.use(texts) // the tag
+			w.flag()     // embedded
 		})
 	case typeInterface:
 		w.interfaceType()
@@ -183,7 +183,7 @@ const (
 // object sums an object.
 func (s *summer) object(i int) (Sum, error) {
 	name := s.reader(ref{names, i})
-	pkg, local := name.ref(pkgs), name.ref(strings_)
+	pkg, local := name.ref(pkgs), name.ref(texts)
 	kind := name.uint()
 	dict := s.reader(ref{objDicts, i})
 	generic := dict.uint()+dict.uint() > 0
@@ -191,7 +191,7 @@ func (s *summer) object(i int) (Sum, error) {
 		return Sum{}, errShort
 	}
 	in := s.reader(pkg)
-	path, err := s.text(in.ref(strings_))
+	path, err := s.text(in.ref(texts))
 	if err != nil {
 		return Sum{}, err
 	}
@@ -255,14 +255,14 @@ func (w *walker) constant() {
 
 func (w *walker) scalar() {
 	bigInt := func() {
-		w.use(strings_)
+		w.use(texts)
 		w.flag() // negative
 	}
 	switch kind := w.number(); kind {
 	case constBool:
 		w.flag()
 	case constString, constBigFloat:
-		w.use(strings_)
+		w.use(texts)
 	case constInt64:
 		w.number()
 	case constBigInt:

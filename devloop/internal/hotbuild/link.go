@@ -85,6 +85,7 @@ func (b *Builder) link(ctx context.Context, output string, mode Mode) error {
 	program := g.packages[len(g.packages)-1]
 	if err := g.tools.run(ctx, b.Starter, "link", append(args, b.object(program)), g.link.env); err != nil {
 		if strings.Contains(err.Error(), "fingerprint mismatch") {
+			b.graph, b.ready = nil, false // none of it can be trusted
 			return failed(ctx, Mismatch, err)
 		}
 		return failed(ctx, "link error", err)
