@@ -192,7 +192,7 @@ func programs() map[string]program {
 func TestEdits(t *testing.T) {
 	n := *edits
 	if n == 0 {
-		n = 3
+		n = 2
 	}
 	s := *seed
 	if s == 0 {

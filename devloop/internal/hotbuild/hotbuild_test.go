@@ -85,10 +85,17 @@ func (m *module) request(output string) gobuild.Request {
 	return gobuild.Request{Dir: m.dir, Args: slices.Concat(m.flags, []string{"-o", "out/" + output, "."}), Env: testkit.GoEnv()}
 }
 
-// learn builds once with the go command, and has the builder learn.
+// long skips a test that builds often.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds often, which -short leaves out")
+	}
+}
+
+// learn has the builder learn.
 func (m *module) learn() {
 	m.t.Helper()
-	m.truth()
 	if err := m.builder.Learn(m.t.Context(), m.request("hot")); err != nil {
 		m.t.Fatalf("Learn() = %v", err)
 	}

@@ -71,6 +71,7 @@ func main() {
 
 // TestPitfalls makes one edit after the other, each undone before the next.
 func TestPitfalls(t *testing.T) {
+	long(t)
 	all := []string{"m/part", "m"}
 	tests := []struct {
 		name     string
@@ -104,9 +105,6 @@ func TestPitfalls(t *testing.T) {
 		if err != nil || !slices.Equal(got.Compiled, tt.compiled) {
 			t.Errorf("after %s Build() = %q, %v, want %q", tt.name, got.Compiled, err, tt.compiled)
 		}
-		if testing.Short() {
-			continue
-		}
 		m.truth()
 		if difference := compare(t, m.path("out/hot"), m.path("out/true")); difference != "" {
 			t.Errorf("after %s the program is not that of go build: %s", tt.name, difference)
@@ -117,6 +115,7 @@ func TestPitfalls(t *testing.T) {
 // TestWrapper moves a promoted method: the compiler's wrapper of it in another
 // package notes the line, for debuggers alone.
 func TestWrapper(t *testing.T) {
+	long(t)
 	const wrapping = `package main
 
 import "m/part"
@@ -161,6 +160,7 @@ func section(t *testing.T, program, name string) []byte {
 
 // TestMovedMethod moves a method from one file to another.
 func TestMovedMethod(t *testing.T) {
+	long(t)
 	const method = "func (t T) hidden() int { return t.A }\n"
 	m := newModule(t, map[string]string{"main.go": partUser, "part/part.go": part, "part/a.go": "package part\n"})
 	m.learn()
@@ -301,6 +301,7 @@ func TestNet(t *testing.T) {
 // TestWrittenBack: a text that the compiler may have read, and no one else, does
 // not count as compiled.
 func TestWrittenBack(t *testing.T) {
+	long(t)
 	m := newModule(t, small())
 	m.learn()
 	m.hot()
@@ -316,6 +317,7 @@ func TestWrittenBack(t *testing.T) {
 
 // TestInherit: what has been compiled is not compiled again to learn of a change.
 func TestInherit(t *testing.T) {
+	long(t)
 	m := newModule(t, small())
 	m.learn()
 	m.hot()
@@ -341,9 +343,7 @@ func TestInherit(t *testing.T) {
 
 // TestUnknown: a request that is not known through and through is not learnt.
 func TestUnknown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("asks the go command many times, which -short leaves out")
-	}
+	long(t)
 	m := newModule(t, small())
 	tests := []struct {
 		flags  []string
