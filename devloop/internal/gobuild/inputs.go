@@ -209,18 +209,12 @@ func (r Request) output(ctx context.Context, starter *process.Starter, dir strin
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
 	cmd.Env = append(slices.Clone(r.Env), "PWD="+cmd.Dir)
-	p, err := starter.Start(cmd, syscall.SIGKILL)
+	state, err := finish(ctx, starter, cmd)
 	if err != nil {
 		return nil, nil, err
 	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Kill()
-		return nil, nil, context.Cause(ctx)
-	}
-	if !p.State().Success() {
-		return nil, nil, fmt.Errorf("go %s: %v: %s", args[0], p.State(), bytes.TrimSpace(stderr.Bytes()))
+	if !state.Success() {
+		return nil, nil, fmt.Errorf("go %s: %v: %s", args[0], state, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return stdout.Bytes(), stderr.Bytes(), nil
 }

@@ -3,12 +3,13 @@
 //
 // The go command compiles every package above an edited one. Most edits change
 // nothing that a package above sees, and the sum of the export data tells so
-// (package exportdata). The program is the one that "go build" would have made,
-// byte for byte but for its build id.
+// (package exportdata). What is loaded of the program is what "go build" would have
+// made, byte for byte but for its build id. Its debug information may give an older
+// line to the parameters of a method that is promoted from another package.
 //
 // What a build consists of is learnt from the go command once. An edit of any
 // other kind than inside of files that are known is refused, for "go build" to
-// make.
+// make. The loop does not use this package yet.
 package hotbuild
 
 import (
