@@ -62,7 +62,7 @@ func (c *compiler) compile(name, source string) {
 	before, _ := filepath.Glob(c.path("*.x"))
 	var config strings.Builder
 	for _, x := range before {
-		config.WriteString("packagefile " + strings.TrimSuffix(filepath.Base(x), ".x") + "=" + x + "\n")
+		fmt.Fprintf(&config, "packagefile %s=%s\n", strings.TrimSuffix(filepath.Base(x), ".x"), x)
 	}
 	c.write("importcfg", config.String())
 	args := append(c.flags, "-p", name, "-complete", "-pack", "-importcfg", "importcfg", "-o", name+".x", "-linkobj", name+".o", name+".go")

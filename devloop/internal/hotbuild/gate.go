@@ -1,6 +1,7 @@
 package hotbuild
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"os"
@@ -61,9 +62,9 @@ func headerOf(text []byte) header {
 	var imports strings.Builder
 	for _, spec := range parsed.Imports {
 		if spec.Name != nil {
-			imports.WriteString(spec.Name.Name + " ")
+			fmt.Fprintf(&imports, "%s ", spec.Name.Name)
 		}
-		imports.WriteString(spec.Path.Value + "\n")
+		fmt.Fprintln(&imports, spec.Path.Value)
 	}
 	h.imports = imports.String()
 	above := string(text[:files.PositionFor(parsed.Package, false).Offset])
@@ -75,7 +76,7 @@ func headerOf(text []byte) header {
 	for line := range strings.Lines(string(text)) {
 		for _, mark := range []string{"//go:", "//export ", "//line ", "/*line "} {
 			if i := strings.Index(line, mark); i >= 0 {
-				directives.WriteString(strings.TrimSpace(line[i:]) + "\n")
+				fmt.Fprintln(&directives, strings.TrimSpace(line[i:]))
 				break
 			}
 		}

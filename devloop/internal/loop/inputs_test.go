@@ -86,7 +86,6 @@ type input struct {
 	files map[string]string // what a program needs that reads it
 	begin func(h *harness)
 	edits []func(h *harness) // the first makes version "2", and so on
-	after func(h *harness)
 }
 
 func put(name, text string) func(*harness) {
