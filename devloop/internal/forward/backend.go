@@ -47,6 +47,7 @@ type Backend struct {
 	closed  context.Context // done once it was closed
 	cut     context.CancelFunc
 	trust   atomic.Int64 // a time.Duration: how long an idle connection is as good as a new one
+	moved   atomic.Int64 // when something came on an upgraded connection, in nanoseconds
 
 	mu    sync.Mutex
 	load  Load
@@ -77,6 +78,9 @@ func (b *Backend) Load() Load {
 	defer b.mu.Unlock()
 	return b.load
 }
+
+// Quiet returns for how long nothing has come on any upgraded connection.
+func (b *Backend) Quiet() time.Duration { return time.Since(time.Unix(0, b.moved.Load())) }
 
 // Idle returns a channel that is closed once the backend was replaced and has
 // nothing left in flight.

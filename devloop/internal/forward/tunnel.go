@@ -14,6 +14,8 @@ import (
 func (c *client) upgrade(r *response, u *upload) (again, error) {
 	up := c.up
 	b := up.backend
+	moved := func() { b.moved.Store(time.Now().UnixNano()) }
+	moved()
 	b.become(requests, streams)
 	a := again{upgraded: true}
 	if u != nil {
@@ -34,7 +36,7 @@ func (c *client) upgrade(r *response, u *upload) (again, error) {
 		up.conn.CloseWrite()
 	}
 	c.in, up.in, c.out = buffer{}, buffer{}, nil
-	c.proxy.both(c.conn, up.conn, func(*net.TCPConn) {})
+	c.proxy.both(c.conn, up.conn, func(*net.TCPConn) { moved() })
 	return a, nil
 }
 

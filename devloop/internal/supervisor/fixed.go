@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
+	"devloop/internal/forward"
 	"devloop/internal/sockets"
 )
 
@@ -37,8 +39,8 @@ func (w *fixedWay) look(ctx context.Context, p *child, _ bool) verdict {
 	return w.reach(p, w.backends)
 }
 
-// leave cuts upgraded connections once nothing else is left: they do not end by
-// themselves, and everyone waits.
+// leave cuts upgraded connections once nothing else is left and they are quiet: they
+// do not end by themselves, and everyone waits.
 func (w *fixedWay) leave(ctx context.Context, p *child) Load {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
@@ -46,7 +48,9 @@ func (w *fixedWay) leave(ctx context.Context, p *child) Load {
 		tick := time.NewTicker(streamPace)
 		defer tick.Stop()
 		for {
-			if l := w.load(p); l.Requests == 0 && l.Connections == 0 {
+			l := w.load(p)
+			loud := slices.ContainsFunc(p.backends, func(b *forward.Backend) bool { return b.Quiet() < streamQuiet })
+			if l.Requests == 0 && l.Connections == 0 && !loud {
 				for _, b := range p.backends {
 					b.Close()
 				}
@@ -62,9 +66,13 @@ func (w *fixedWay) leave(ctx context.Context, p *child) Load {
 	return w.forwardWay.leave(ctx, p)
 }
 
-// streamPace is the time between two looks at whether only upgraded connections are
-// left.
-const streamPace = 20 * time.Millisecond
+const (
+	// streamPace is the time between two looks at whether only upgraded connections are
+	// left.
+	streamPace = 20 * time.Millisecond
+	// streamQuiet is how long these have to be quiet: an answer may be on its way.
+	streamQuiet = 500 * time.Millisecond
+)
 
 func (w *fixedWay) describe(bool) string {
 	return "devloop passes requests on to the server on " + join(w.backends) + "; they wait while that is replaced"
