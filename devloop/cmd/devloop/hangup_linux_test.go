@@ -95,6 +95,11 @@ func TestHangup(t *testing.T) {
 				t.Fatal(err)
 			}
 			theirs.Close()
+			t.Cleanup(func() { // if the loop does not end
+				for _, pid := range processesIn(t, dir) {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			})
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
 			lines := bufio.NewScanner(ours)
