@@ -55,6 +55,17 @@ func TestREADME(t *testing.T) {
 	if !strings.Contains(strings.Join(strings.Fields(text), " "), must) {
 		t.Errorf("README.md does not say %q", must)
 	}
+	m := regexp.MustCompile(`\| (\d+)m if WATCH_RELOAD=1, else (\d+)s \|`).FindStringSubmatch(read(t, "workspace-server/CONFIG.md"))
+	if m == nil {
+		t.Fatal("CONFIG.md does not say how long requests may take in the loop, and elsewhere")
+	}
+	for name, want := range map[string]string{
+		"README.md": "for up to " + m[1] + " min", "docs/production.md": "`DRAIN_TIMEOUT` (" + m[2] + " s by default)",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(read(t, name)), " "), want) {
+			t.Errorf("%s does not say %q, as CONFIG.md does", name, want)
+		}
+	}
 }
 
 // TestLinks follows each relative link, and each link to a heading.

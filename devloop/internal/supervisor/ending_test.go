@@ -70,21 +70,29 @@ func TestCloseDoesNotWaitForClients(t *testing.T) {
 	}
 }
 
-// TestFixedCutsStreams replaces a process to which a WebSocket leads: it would not end
-// by itself, and everyone waits.
-func TestFixedCutsStreams(t *testing.T) {
+// patient serves in mode Fixed, and waits for an hour until a process has ended.
+func patient(t *testing.T) (*harness, Command) {
+	t.Helper()
 	tt := accepting(t)[Fixed]
 	h := startIn(t, func(s *Supervisor) {
 		tt.set(s)
 		s.StopTimeout = time.Hour
 	})
 	h.build("1")
-	h.swap(h.with(tt.env))
+	command := h.with(tt.env)
+	h.swap(command)
+	return h, command
+}
+
+// TestFixedCutsStreams replaces a process to which a WebSocket leads: it would not end
+// by itself, and everyone waits.
+func TestFixedCutsStreams(t *testing.T) {
+	h, command := patient(t)
 	_, r := h.begin("/upgrade", "101")
 	h.build("2")
 	swapped := make(chan Swap, 1)
 	go func() {
-		s, _ := h.Swap(t.Context(), h.with(tt.env), true)
+		s, _ := h.Swap(t.Context(), command, true)
 		swapped <- s
 	}()
 	s := testkit.Within(t, "the swap", swapped)
@@ -97,20 +105,14 @@ func TestFixedCutsStreams(t *testing.T) {
 // TestEndDuringExchange ends while an old process has to end before the next can start:
 // neither starts any more, and no one waits for the requests of the old one.
 func TestEndDuringExchange(t *testing.T) {
-	tt := accepting(t)[Fixed]
-	h := startIn(t, func(s *Supervisor) {
-		tt.set(s)
-		s.StopTimeout = time.Hour
-	})
-	h.build("1")
-	h.swap(h.with(tt.env))
+	h, command := patient(t)
 	held := testkit.Hold(t, h.address, time.Hour)
 	h.build("2")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	swapped := make(chan error, 1)
 	go func() {
-		_, err := h.Swap(ctx, h.with(tt.env), true)
+		_, err := h.Swap(ctx, command, true)
 		swapped <- err
 	}()
 	testkit.Eventually(t, "the exchange", func() bool { return len(h.Old()) == 1 })

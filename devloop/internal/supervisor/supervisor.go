@@ -128,12 +128,8 @@ func (s *Supervisor) Init() {
 
 // newWay returns what the mode wants.
 func (s *Supervisor) newWay() way {
-	patience := s.DrainTimeout
-	if s.Mode == Fixed {
-		patience = s.StopTimeout
-	}
 	accept := func() (*doors, error) {
-		return openDoors(s.Listeners, forward.Options{Unanswered: patience})
+		return openDoors(s.Listeners, forward.Options{Unanswered: s.DrainTimeout})
 	}
 	forwarding := forwardWay{readyPath: s.ReadyPath, stopTimeout: s.StopTimeout, accept: accept}
 	switch s.Mode {
